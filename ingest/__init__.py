@@ -1,0 +1,1 @@
+"""The receiver: verifies, validates and publishes webhooks; serves the OAuth routes."""
