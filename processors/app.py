@@ -1,0 +1,261 @@
+"""The worker, wired: the one place where its parts are made and joined."""
+
+import asyncio
+import contextlib
+import os
+import socket
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
+from types import ModuleType
+
+import asyncpg
+from aiohttp import web
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from levelgate.highlevel.client import HighLevelClient
+from levelgate.highlevel.keyring import KeyRing
+from levelgate.highlevel.tokens import TokenStore
+from levelgate.highlevel.wire import open_session
+from processors.consumer import Consumer
+from processors.context import Contexts
+from processors.days import keep_days
+from processors.dead_letters import DeadLetters
+from processors.dispatch import Dispatcher
+from processors.due import DuePairs
+from processors.ledger import POSTGRES_AWAY, Ledger
+from processors.outbox import Outbox
+from processors.ownership import Ownership
+from processors.parking import Lines, Parking
+from processors.registry import Registry, load_registry
+from processors.retries import Policy
+from processors.scheduler import Scheduler
+from processors.sql import Pool
+from schemas.logs import get_logger
+from schemas.metrics import ApiMetrics, WorkerMetrics
+from schemas.settings import Settings, parse_token_keys
+
+log = get_logger(__name__)
+
+_OBSERVE_S = 2.0
+_DAYS_S = 3600.0
+_RETRY_S = 1.0
+_POOL = 10
+
+
+class Worker:
+    """One worker process. `run` consumes until `stop` is called, then ends in order."""
+
+    def __init__(self, settings: Settings, registry: Registry, collector: CollectorRegistry) -> None:
+        self._settings = settings
+        self._registry = registry
+        self.collector = collector
+        self._metrics = WorkerMetrics(collector)
+        self._api_metrics = ApiMetrics(collector)
+        self._stop = asyncio.Event()
+        self._error: BaseException | None = None
+        self._consumer: Consumer | None = None
+        self.name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
+        self.metrics_port = 0
+        """The port that metrics and health really listen on, once `run` has begun."""
+
+    def stop(self) -> None:
+        """Ask the worker to end: it takes no more, finishes within the grace time, commits and leaves."""
+        self._stop.set()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it is in the group and works on every partition that it was assigned."""
+        return self._consumer is not None and self._consumer.is_ready
+
+    def phases(self) -> dict[str, int]:
+        """How many partition numbers are claiming, active, closing or odd."""
+        return self._consumer.phases() if self._consumer else {}
+
+    async def run(self) -> None:
+        """Work until stopped. Raises what ended it where that was not `stop`."""
+        async with contextlib.AsyncExitStack() as stack:
+            await stack.enter_async_context(self._health())
+            pool = await stack.enter_async_context(await self._pool())
+            session = await stack.enter_async_context(open_session())
+            keyring = KeyRing(parse_token_keys(self._settings.token_keys))
+            tokens = TokenStore(pool, keyring, session, self._settings, self._api_metrics)
+            stack.push_async_callback(tokens.aclose)
+            client = HighLevelClient(session, self._settings.vendor, tokens, self._api_metrics)
+            await self._work(pool, Contexts(client=client, tokens=tokens, pool=pool))
+        if self._error is not None:
+            raise self._error
+
+    async def _work(self, pool: Pool, contexts: Contexts) -> None:
+        worker, kafka = self._settings.worker, self._settings.kafka
+        lines = Lines()
+        parking = Parking(pool, group=worker.group)
+        # `fenced` is looked up when it is called: the consumer is made last, of parts that know it by this alone.
+        ownership = Ownership(
+            pool,
+            group=worker.group,
+            worker=self.name,
+            session_timeout_s=worker.session_timeout_s,
+            lost=lambda number: consumer.fenced(number),  # noqa: PLW0108 -- made below
+        )
+        ledger = Ledger(pool, ownership, group=worker.group, metrics=self._metrics)
+        dispatcher = Dispatcher(
+            registry=self._registry,
+            contexts=contexts,
+            ledger=ledger,
+            ownership=ownership,
+            lines=lines,
+            policy=Policy(worker.max_attempts, worker.backoff_s, worker.max_backoff_s, worker.waiting_retry_s),
+            handler_timeout_s=worker.handler_timeout_s,
+            metrics=self._metrics,
+        )
+        scheduler = Scheduler(
+            dispatcher,
+            concurrency=worker.concurrency,
+            unrecorded=lambda: ledger.unrecorded,
+            metrics=self._metrics,
+            failed=self._failed,
+        )
+        ledger.after_flush = scheduler.pump
+        consumer = self._consumer = Consumer(
+            apps=self._settings.apps,
+            kafka=kafka,
+            worker=worker,
+            max_body_bytes=self._settings.receiver.max_body_bytes,
+            ledger=ledger,
+            ownership=ownership,
+            parking=parking,
+            lines=lines,
+            scheduler=scheduler,
+            metrics=self._metrics,
+            failed=self._failed,
+        )
+        due = DuePairs(parking, scheduler, active=lambda: consumer.active)
+        outbox = Outbox(
+            kafka,
+            self._settings.receiver.max_body_bytes,
+            DeadLetters(pool, group=worker.group),
+            active=lambda: consumer.active,
+        )
+        background = [
+            ledger.run(),
+            due.run(),
+            outbox.run(),
+            self._renew(ownership),
+            self._observe(consumer, parking),
+            self._keep_days(pool),
+        ]
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(each) for each in background]
+            consuming = tasks.create_task(consumer.run())
+            log.info("worker_started", worker=self.name, group=worker.group, handlers=len(self._registry.handlers))
+            await self._stop.wait()
+            log.info("worker_stopping", worker=self.name)
+            await consumer.stop()
+            await consuming
+            for task in running:
+                task.cancel()
+        log.info("worker_stopped", worker=self.name)
+
+    def _failed(self, error: BaseException) -> None:
+        if self._error is None:
+            log.error("worker_failed", error=type(error).__name__, exc_info=error)
+            self._error = error
+        self._stop.set()
+
+    async def _pool(self) -> Pool:
+        url = self._settings.database_url.get_secret_value()
+        while True:
+            try:
+                pool: Pool = await asyncpg.create_pool(
+                    url,
+                    min_size=1,
+                    max_size=_POOL,
+                    timeout=_RETRY_S * 5,
+                    command_timeout=60,
+                    server_settings={
+                        "application_name": self.name,
+                        # A worker frozen within a transaction must not hold its partitions back for ever.
+                        "idle_in_transaction_session_timeout": str(int(self._settings.worker.session_timeout_s * 500)),
+                    },
+                )
+            except POSTGRES_AWAY as error:
+                if self._stop.is_set():
+                    raise
+                log.warning("postgres_unavailable", error=type(error).__name__)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_RETRY_S):
+                        await self._stop.wait()
+            else:
+                return pool
+
+    async def _renew(self, ownership: Ownership) -> None:
+        while True:
+            await asyncio.sleep(self._settings.worker.session_timeout_s / 6)
+            with contextlib.suppress(*POSTGRES_AWAY):
+                await ownership.renew()
+
+    async def _observe(self, consumer: Consumer, parking: Parking) -> None:
+        reasons = ("retry", "waiting", "behind")
+        while True:
+            consumer.observe()
+            with contextlib.suppress(*POSTGRES_AWAY):
+                counts = await parking.counts(consumer.active)
+                for reason in {*reasons, *counts}:
+                    self._metrics.parked.labels(reason).set(counts.get(reason, 0))
+            await asyncio.sleep(_OBSERVE_S)
+
+    async def _keep_days(self, pool: Pool) -> None:
+        while True:
+            try:
+                await keep_days(pool, days=self._settings.ledger_days, now=datetime.now(UTC))
+            except POSTGRES_AWAY as error:
+                log.warning("days_not_kept", error=type(error).__name__)
+                await asyncio.sleep(_RETRY_S)
+            else:
+                await asyncio.sleep(_DAYS_S)
+
+    # -- health and metrics ----------------------------------------------------------------------------------------
+
+    @contextlib.asynccontextmanager
+    async def _health(self) -> AsyncIterator[None]:
+        app = web.Application()
+        app.router.add_get("/livez", self._livez)
+        app.router.add_get("/readyz", self._readyz)
+        app.router.add_get("/metrics", self._exported)
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        site = web.TCPSite(runner, self._settings.worker.host, self._settings.worker.metrics_port)
+        await site.start()
+        self.metrics_port = runner.addresses[0][1]
+        try:
+            yield
+        finally:
+            await runner.cleanup()
+
+    async def _livez(self, _request: web.Request) -> web.Response:
+        return web.json_response({"status": "alive"})
+
+    async def _readyz(self, _request: web.Request) -> web.Response:
+        status = "ready" if self.is_ready else "not ready"
+        return web.json_response(
+            {"status": status, "worker": self.name, "partitions": self.phases()}, status=200 if self.is_ready else 503
+        )
+
+    async def _exported(self, _request: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(self.collector), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+def build_worker(
+    settings: Settings,
+    *,
+    built_in: Sequence[ModuleType],
+    collector: CollectorRegistry | None = None,
+) -> Worker:
+    """Make a worker with the users' handlers that settings name and `built_in` ones; opens nothing yet.
+
+    Raises Misconfigured where a handler module can't be used.
+    """
+    registry = load_registry(settings.handlers, built_in)
+    return Worker(settings, registry, collector or CollectorRegistry())

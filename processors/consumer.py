@@ -1,0 +1,435 @@
+"""The poll loop and the rebalances: reads deliveries, commits what is finished, gives back what it must.
+
+What Kafka's client does behind our back, and what is done about each (aiokafka 0.14, tried on Kafka 4.3):
+- records of new partitions may come before the callback has run: it pauses first, and what comes too early
+  is sought back to;
+- every rebalance forgets pauses: the reasons are our own state, applied again after each poll;
+- a cancelled or missing `getmany` ends the membership for good: nothing cancels it, a paused worker polls on;
+- a commit retries under the *current* generation: one lock, one last commit at revocation, none while out of
+  the group, and only for numbers whose epoch is confirmed;
+- the callbacks run in the coordinator's task and must not wait for the poll loop: they wait for handlers only.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Collection, Iterable
+from datetime import UTC, datetime
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.errors import (
+    ConsumerStoppedError,
+    IllegalStateError,
+    KafkaConnectionError,
+    KafkaError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+)
+from aiokafka.structs import ConsumerRecord, TopicPartition
+
+from levelgate.broker import client_options
+from processors.ledger import POSTGRES_AWAY, Ledger
+from processors.ledger_rows import PairEntry
+from processors.ownership import Ownership
+from processors.pairs import Dead, Failure, History, Record
+from processors.parking import Lines, Parking
+from processors.partitions import Number, Phase, by_number
+from processors.scheduler import Scheduler
+from schemas.envelope import NO_TENANT, Envelope, from_headers
+from schemas.errors import BrokenEnvelope
+from schemas.ids import AppName, DeliveryId
+from schemas.logs import get_logger
+from schemas.metrics import WorkerMetrics
+from schemas.settings import Kafka, Worker
+from schemas.topics import Topics, max_message_bytes
+
+log = get_logger(__name__)
+
+ENVELOPE_HANDLER = "levelgate.envelope"
+"""Whose dead letter a record becomes that no receiver of ours can have written."""
+
+_POLL_MS = 100
+_POLL_RECORDS = 500
+_CALL_TIMEOUT_S = 10.0
+_RETRY_S = 0.5
+_ERROR_PAUSE_S = 0.02
+
+
+class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
+    """One member of the group; `run` is its task, `stop` ends it in order."""
+
+    def __init__(  # noqa: PLR0913 -- the composition root hands over each part by name
+        self,
+        *,
+        apps: Collection[AppName],
+        kafka: Kafka,
+        worker: Worker,
+        max_body_bytes: int,
+        ledger: Ledger,
+        ownership: Ownership,
+        parking: Parking,
+        lines: Lines,
+        scheduler: Scheduler,
+        metrics: WorkerMetrics,
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        self._failed = failed
+        self._apps = frozenset(apps)
+        self._kafka = kafka
+        self._worker = worker
+        self._topics = Topics(kafka)
+        self._max_fetch_bytes = max_message_bytes(max_body_bytes)
+        self._ledger = ledger
+        self._ownership = ownership
+        self._parking = parking
+        self._lines = lines
+        self._scheduler = scheduler
+        self._metrics = metrics
+        self._numbers: dict[int, Number] = {}
+        self._paused: set[TopicPartition] = set()
+        self._committed: dict[TopicPartition, int] = {}
+        self._commit_lock = asyncio.Lock()
+        self._claiming: asyncio.Task[None] | None = None
+        self._in_group = False
+        self._stopping = False
+        self._stopped = asyncio.Event()
+        self._client: AIOKafkaConsumer | None = None
+
+    @property
+    def active(self) -> dict[int, int]:
+        """The numbers that this worker works on, with their epochs."""
+        return {n.number: n.epoch for n in self._numbers.values() if n.phase is Phase.ACTIVE}
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether this worker is in the group and works on all that it was assigned."""
+        return self._in_group and all(n.phase is Phase.ACTIVE for n in self._numbers.values())
+
+    def phases(self) -> dict[str, int]:
+        """How many numbers are in which phase."""
+        phases = [n.phase.value for n in self._numbers.values()]
+        return {phase.value: phases.count(phase.value) for phase in Phase}
+
+    def fenced(self, number: int) -> None:
+        """Drop a number that is another worker's; claim it again while Kafka still assigns it to us."""
+        held = self._numbers.get(number)
+        if held is None or held.phase is not Phase.ACTIVE:
+            return
+        self._metrics.fenced.inc()
+        held.phase = Phase.CLAIMING
+        self._lines.drop(number)
+        self._apply_pauses()
+        self._start_claiming()
+
+    async def run(self) -> None:
+        """Consume until `stop`. Raises KafkaError where the client can't recover."""
+        client = self._client = await self._started()
+        if client is None:
+            return
+        client.subscribe(topics=list(self._topics.consumed()), listener=self)
+        async with asyncio.TaskGroup() as tasks:
+            commits = tasks.create_task(self._commit_now_and_then())
+            try:
+                await self._poll(client)
+            finally:
+                commits.cancel()
+                self._stop_claiming()
+
+    async def _started(self) -> AIOKafkaConsumer | None:
+        """Return a client that has reached the broker; None where the worker was stopped before."""
+        while not self._stopped.is_set():
+            client = AIOKafkaConsumer(
+                **client_options(self._kafka),
+                group_id=self._worker.group,
+                enable_auto_commit=False,
+                auto_offset_reset="none",
+                partition_assignment_strategy=(RangePartitionAssignor,),
+                session_timeout_ms=int(self._worker.session_timeout_s * 1000),
+                heartbeat_interval_ms=int(self._worker.session_timeout_s * 1000 / 10),
+                rebalance_timeout_ms=int((self._worker.grace_s + 10) * 1000),
+                max_partition_fetch_bytes=self._max_fetch_bytes,
+                fetch_max_wait_ms=100,
+            )
+            try:
+                await client.start()
+            except KafkaConnectionError as error:
+                log.warning("kafka_unavailable", error=type(error).__name__)
+                await client.stop()
+                await asyncio.sleep(_RETRY_S)
+            else:
+                return client
+        return None
+
+    async def _poll(self, client: AIOKafkaConsumer) -> None:
+        while not self._stopped.is_set():
+            try:
+                batches = await client.getmany(timeout_ms=_POLL_MS, max_records=_POLL_RECORDS)
+            except NoOffsetForPartitionError:
+                # Claiming finds these and seeks; without a pause here the same error would come in a busy loop.
+                await asyncio.sleep(_ERROR_PAUSE_S)
+            except OffsetOutOfRangeError as error:
+                await self._skip_lost(client, error.args[0])
+            except ConsumerStoppedError:
+                return
+            except KafkaError as error:
+                if not error.retriable:
+                    raise
+                log.warning("poll_failed", error=type(error).__name__)
+                await asyncio.sleep(_RETRY_S)
+            else:
+                for tp, records in batches.items():
+                    self._take(client, tp, records)
+            self._apply_pauses()
+
+    def _take(
+        self, client: AIOKafkaConsumer, tp: TopicPartition, records: "list[ConsumerRecord[bytes, bytes]]"
+    ) -> None:
+        held = self._numbers.get(tp.partition)
+        if held is None or held.phase is not Phase.ACTIVE or tp not in held.trackers:
+            with contextlib.suppress(IllegalStateError):  # not assigned any more: its new owner reads it
+                client.seek(tp, records[0].offset)
+            return
+        family = self._topics.family(tp.topic)
+        for each in records:
+            record = read(each)
+            if not held.take(tp, record.offset, record.envelope.received_at):
+                continue
+            app = record.envelope.app
+            # Only a foreign writer can name an app that settings don't: the label stays a closed set.
+            self._metrics.consumed.labels(app if app in self._apps else "other", family).inc()
+            finished = self._finisher(held, tp, record.offset)
+            if record.envelope.reason == BROKEN:
+                self._bury(record, held.epoch, finished)
+            else:
+                self._scheduler.add(record, epoch=held.epoch, finished=finished)
+
+    def _finisher(self, held: Number, tp: TopicPartition, offset: int) -> Callable[[bool], None]:
+        def finished(ours: bool) -> None:  # noqa: FBT001 -- the ledger's callback
+            if ours:
+                held.finish(tp, offset)
+
+        return finished
+
+    def _bury(self, record: Record, epoch: int, finished: Callable[[bool], None]) -> None:
+        now = datetime.now(UTC)
+        failure = Failure(now, "BrokenEnvelope", "the record's headers make no envelope: who else writes to the topic?")
+        outcome = Dead(now, History(1, (failure,)))
+        self._metrics.dead.labels(ENVELOPE_HANDLER, "broken").inc()
+        self._ledger.put(PairEntry(epoch, record, record.pair(ENVELOPE_HANDLER, 0), outcome, False, finished))  # noqa: FBT003 -- was_parked
+
+    async def _skip_lost(self, client: AIOKafkaConsumer, offsets: dict[TopicPartition, int]) -> None:
+        """Go on at the earliest record where retention took what was to be read next."""
+        for tp, offset in offsets.items():
+            async with asyncio.timeout(_CALL_TIMEOUT_S):
+                earliest = (await client.beginning_offsets([tp]))[tp]
+            lost = max(0, earliest - offset)
+            self._metrics.offsets_lost.labels(self._topics.family(tp.topic)).inc(lost)
+            log.error("offsets_lost", topic=tp.topic, partition=tp.partition, first=offset, next=earliest)
+            held = self._numbers.get(tp.partition)
+            if held is not None and tp in held.trackers:
+                held.begin(tp, earliest)
+                client.seek(tp, earliest)
+
+    def _apply_pauses(self) -> None:
+        client = self._client
+        if client is None:
+            return
+        blocked = self._stopping or not self._ledger.is_healthy
+        wanted = {
+            tp
+            for held in self._numbers.values()
+            for tp in held.trackers
+            if blocked or held.wants_pause(tp, quota=self._worker.partition_quota, max_gap=self._worker.max_gap)
+        }
+        assigned = {tp for held in self._numbers.values() for tp in held.trackers} & client.assignment()
+        client.pause(*((wanted - self._paused) & assigned))
+        client.resume(*((self._paused - wanted) & assigned))
+        self._paused = wanted
+
+    # -- rebalances, in the coordinator's task ---------------------------------------------------------------------
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """Pause at once, then claim and resume beside the poll loop."""
+        client = self._client
+        if client is None:
+            return
+        partitions = list(assigned)
+        client.pause(*partitions)
+        self._paused = set(partitions)
+        self._committed = {}
+        self._numbers = by_number(partitions, self._topics.consumed())
+        self._in_group = True
+        odd = sorted(n.number for n in self._numbers.values() if n.phase is Phase.ODD)
+        if odd:
+            log.error("partitions_odd", partitions=odd, hint="partition counts differ: levelgate topics show")
+        log.info("partitions_assigned", partitions=sorted(self._numbers))
+        self._start_claiming()
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:  # noqa: ARG002 -- eager: all go
+        """Finish, park or cancel what runs; write it; commit; give up the numbers."""
+        await self._give_back()
+
+    async def _give_back(self) -> None:
+        self._stop_claiming()
+        numbers = list(self._numbers)
+        for held in self._numbers.values():
+            held.phase = Phase.CLOSING
+        if not numbers:
+            self._in_group = False
+            return
+        await self._scheduler.stop(numbers, grace_s=self._worker.grace_s)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CALL_TIMEOUT_S):
+                await self._ledger.flushed()
+        async with self._commit_lock:
+            with contextlib.suppress(*POSTGRES_AWAY):
+                await self._ownership.renew()
+                await self._commit(self._committable())
+            self._in_group = False
+        for number in numbers:
+            self._ownership.drop(number)
+            self._lines.drop(number)
+        self._numbers = {}
+        self._paused = set()
+        log.info("partitions_given_back", partitions=sorted(numbers))
+
+    # -- claiming --------------------------------------------------------------------------------------------------
+
+    def _start_claiming(self) -> None:
+        self._stop_claiming()
+        if self._stopping:
+            return
+        self._claiming = asyncio.get_running_loop().create_task(self._claim_all())
+        self._claiming.add_done_callback(self._claims_ended)
+
+    def _stop_claiming(self) -> None:
+        if self._claiming is not None:
+            self._claiming.cancel()
+            self._claiming = None
+
+    def _claims_ended(self, task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failed(error)
+
+    async def _claim_all(self) -> None:
+        while waiting := [n for n in self._numbers.values() if n.phase is Phase.CLAIMING]:
+            # After a fence, what an older epoch still runs or holds must be gone before it is read again.
+            await self._scheduler.stop([held.number for held in waiting], grace_s=0)
+            try:
+                await self._find_positions(waiting)
+                for held in waiting:
+                    held.epoch = await self._ownership.claim(held.number)
+                    self._lines.load(held.number, await self._parking.lines(held.number))
+                    held.phase = Phase.ACTIVE
+            except (*POSTGRES_AWAY, KafkaError) as error:
+                log.warning("claim_failed", error=type(error).__name__)
+                await asyncio.sleep(_RETRY_S)
+        self._apply_pauses()
+        log.info("partitions_claimed", partitions=sorted(self.active))
+
+    async def _find_positions(self, numbers: Iterable[Number]) -> None:
+        """Start each partition at its committed offset, else at its earliest record; never at its end."""
+        client = self._client
+        if client is None:
+            return
+        partitions = [tp for held in numbers for tp in held.trackers]
+        async with asyncio.timeout(_CALL_TIMEOUT_S):
+            offsets = await asyncio.gather(*(client.committed(tp) for tp in partitions))
+            committed = dict(zip(partitions, offsets, strict=True))
+            unknown = [tp for tp, offset in committed.items() if offset is None]
+            earliest = await client.beginning_offsets(unknown) if unknown else {}
+        for held in numbers:
+            for tp in held.trackers:
+                start = committed[tp] if committed[tp] is not None else earliest[tp]
+                held.begin(tp, start)
+                client.seek(tp, start)
+
+    # -- commits ---------------------------------------------------------------------------------------------------
+
+    async def _commit_now_and_then(self) -> None:
+        while True:
+            await asyncio.sleep(self._worker.commit_interval_s)
+            async with self._commit_lock:
+                if self._in_group:
+                    await self._commit(self._committable())
+
+    def _committable(self) -> dict[TopicPartition, int]:
+        """Return the lowest unfinished offsets of confirmed numbers, where they have moved."""
+        offsets = {
+            tp: tracker.committable
+            for held in self._numbers.values()
+            if self._ownership.is_confirmed(held.number)
+            for tp, tracker in held.trackers.items()
+        }
+        return {tp: o for tp, o in offsets.items() if o is not None and o != self._committed.get(tp)}
+
+    async def _commit(self, offsets: dict[TopicPartition, int]) -> None:
+        client = self._client
+        if client is None or not offsets:
+            return
+        try:
+            async with asyncio.timeout(_CALL_TIMEOUT_S):
+                await client.commit(offsets)
+        except (KafkaError, IllegalStateError, TimeoutError) as error:
+            # What is not committed is read again, and the ledger knows it.
+            log.warning("commit_failed", error=type(error).__name__)
+        else:
+            self._committed |= offsets
+
+    # -- the end, and what metrics ask ------------------------------------------------------------------------------
+
+    async def stop(self) -> None:
+        """Take no more, finish or cancel what runs, commit, leave the group. Bounded in time."""
+        self._stopping = True
+        self._apply_pauses()
+        await self._give_back()
+        self._stopped.set()
+        if self._client is not None:
+            with contextlib.suppress(TimeoutError, KafkaError):
+                async with asyncio.timeout(_CALL_TIMEOUT_S):
+                    await self._client.stop()
+
+    def observe(self) -> None:
+        """Set lag and age of the oldest unfinished delivery, by family."""
+        client = self._client
+        lags: dict[str, int] = {}
+        ages: dict[str, float] = {}
+        now = datetime.now(UTC)
+        for held in self._numbers.values():
+            for tp, tracker in held.trackers.items():
+                family = self._topics.family(tp.topic)
+                highwater = client.highwater(tp) if client is not None and tp in client.assignment() else None
+                done = tracker.committable
+                lags[family] = lags.get(family, 0) + (max(0, highwater - done) if highwater and done is not None else 0)
+                oldest = held.oldest_received_at(tp)
+                age = (now - oldest).total_seconds() if oldest else 0.0
+                ages[family] = max(ages.get(family, 0.0), age)
+        for family, lag in lags.items():
+            self._metrics.lag.labels(family).set(lag)
+            self._metrics.oldest_unfinished.labels(family).set(max(0.0, ages[family]))
+        for phase, count in self.phases().items():
+            self._metrics.partitions.labels(phase).set(count)
+
+
+BROKEN = "broken_envelope"
+
+
+def read(record: ConsumerRecord) -> Record:
+    """Return a Kafka record as a delivery; one that has no envelope gets one that says so."""
+    headers = list(record.headers)
+    body = record.value or b""
+    try:
+        # Postgres can't store NUL in a text: what has one is no envelope of ours.
+        envelope = None if any(b"\x00" in value for _, value in headers) else from_headers(headers)
+    except BrokenEnvelope:
+        envelope = None
+    if envelope is None:
+        envelope = Envelope(
+            id=DeliveryId(f"{record.topic}-{record.partition}-{record.offset}"),
+            type="broken",
+            app=AppName("-"),
+            tenant=NO_TENANT,
+            received_at=datetime.fromtimestamp(record.timestamp / 1000, UTC),
+            reason=BROKEN,
+        )
+    return Record(envelope, record.topic, record.partition, record.offset, headers, body)

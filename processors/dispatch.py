@@ -1,0 +1,252 @@
+"""Runs the handlers of a delivery: asks what is done already, runs the rest, judges each outcome by itself.
+
+Each pair succeeds or fails alone. Nothing here knows Kafka; what became of a pair goes to the ledger, and
+the delivery's offset is finished by what the ledger then reports.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from levelgate.highlevel.client import ApiCall
+from processors.context import Contexts, events_of
+from processors.ledger import POSTGRES_AWAY, Ledger
+from processors.ledger_rows import IndexEntry, PairEntry
+from processors.ownership import Ownership
+from processors.pairs import Dead, Done, Failure, History, Outcome, Pair, Parked, Record, kept
+from processors.parking import DuePair, Lines
+from processors.registry import Handler, Registry
+from processors.retries import Die, Policy, judge
+from schemas.errors import LevelgateError
+from schemas.events import Event
+from schemas.logs import get_logger, redact_text
+from schemas.metrics import WorkerMetrics
+
+log = get_logger(__name__)
+
+_MESSAGE_CHARACTERS = 500
+_RETRY_S = 0.5
+
+
+class Fenced(LevelgateError):
+    """The partition is another worker's by now: nothing of it is run or written here."""
+
+
+class Dispatcher:
+    """Runs pairs; one for a worker."""
+
+    def __init__(  # noqa: PLR0913 -- the composition root hands over each part by name
+        self,
+        *,
+        registry: Registry,
+        contexts: Contexts,
+        ledger: Ledger,
+        ownership: Ownership,
+        lines: Lines,
+        policy: Policy,
+        handler_timeout_s: float,
+        metrics: WorkerMetrics,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._registry = registry
+        self._contexts = contexts
+        self._ledger = ledger
+        self._ownership = ownership
+        self._lines = lines
+        self._policy = policy
+        self._handler_timeout_s = handler_timeout_s
+        self._metrics = metrics
+        self._rng = rng or random.Random()  # noqa: S311 -- spreads retries, guards nothing
+        self._running: dict[Pair, asyncio.Event] = {}
+
+    async def dispatch(self, record: Record, *, epoch: int, finished: Callable[[bool], None]) -> None:
+        """Run a delivery's handlers, all at once; return when they have ended.
+
+        `finished` is called later, once: True when each pair and the index row are in Postgres, False
+        where the partition was another's by then. Raises Fenced where it is known to be another's already.
+        """
+        handlers = () if record.envelope.reason else self._registry.for_type(record.envelope.type)
+        try:
+            events: list[Event] | LevelgateError = events_of(record) if handlers else []
+        except LevelgateError as error:
+            events = error
+        elements = len(events) if isinstance(events, list) else 1
+        pending = _Pending(len(handlers) * elements + 1, finished)
+        names = tuple(handler.name for handler in handlers)
+        self._ledger.put(IndexEntry(epoch, record, names, elements, pending.recorded))
+        if not handlers:
+            return
+        before = await self._ledger.recorded(record)
+        async with asyncio.TaskGroup() as tasks:
+            for element in range(elements):
+                event = events[element] if isinstance(events, list) else events
+                for handler in handlers:
+                    if (handler.name, element) in before:
+                        self._count(handler.name, record, "skipped")
+                        pending.recorded(True)  # noqa: FBT003 -- the callback's one argument
+                        continue
+                    tasks.create_task(self._first_run(record, handler, element, event, epoch, pending.recorded))
+
+    async def _first_run(
+        self,
+        record: Record,
+        handler: Handler,
+        element: int,
+        event: Event | LevelgateError,
+        epoch: int,
+        recorded: Callable[[bool], None],
+    ) -> None:
+        pair = record.pair(handler.name, element)
+        while (elsewhere := self._running.get(pair)) is not None:
+            await elsewhere.wait()
+        if self._ledger.is_recent(pair):
+            self._count(handler.name, record, "skipped")
+            recorded(True)  # noqa: FBT003 -- as above
+            return
+        line = record.line(handler.name)
+        if self._lines.is_waiting(record.partition, line):
+            self._lines.join(record.partition, line)
+            outcome: Outcome = Parked(_now(), History(), "behind", None)
+        else:
+            outcome = await self._run(record, pair, handler, event, History(), epoch)
+            if isinstance(outcome, Parked):
+                self._lines.join(record.partition, line)
+        self._record(PairEntry(epoch, record, pair, outcome, False, recorded))  # noqa: FBT003 -- was_parked
+
+    async def dispatch_parked(self, due: DuePair, *, epoch: int, finished: Callable[[bool], None]) -> None:
+        """Run a parked pair again; `finished` as in `dispatch`."""
+        record, pair = due.record, due.pair
+        line = record.line(pair.handler)
+        handler = self._registry.by_name(pair.handler)
+        outcome: Outcome
+        if handler is None:
+            # Renamed, taken out, or not there yet in a rollout: it waits for a worker that has it.
+            missing = Failure(_now(), "HandlerMissing", f"this worker has no handler called {pair.handler}")
+            history = History(due.history.attempts, kept((*due.history.failures, missing)), due.history.calls)
+            outcome = Parked(_now(), history, "waiting", _now() + timedelta(seconds=self._policy.waiting_retry_s))
+        else:
+            try:
+                event: Event | LevelgateError = events_of(record)[pair.element]
+            except LevelgateError as error:
+                event = error
+            outcome = await self._run(record, pair, handler, event, due.history, epoch)
+
+        def recorded(ours: bool) -> None:  # noqa: FBT001 -- the ledger's callback
+            if ours and not isinstance(outcome, Parked):
+                self._lines.leave(record.partition, line)
+            finished(ours)
+
+        self._record(PairEntry(epoch, record, pair, outcome, True, recorded))  # noqa: FBT003 -- was_parked
+
+    async def _run(
+        self, record: Record, pair: Pair, handler: Handler, event: Event | LevelgateError, before: History, epoch: int
+    ) -> Outcome:
+        if not await self._confirmed(record.partition, epoch):
+            raise Fenced(f"partition {record.partition} is another worker's")
+        running = self._running[pair] = asyncio.Event()
+        calls: list[ApiCall] = []
+        started = time.monotonic()
+        failure: BaseException | None = None
+        try:
+            if isinstance(event, LevelgateError):
+                failure = event
+            else:
+                ctx = self._contexts.make(record, pair, attempt=before.attempts + 1, on_call=calls.append)
+                async with asyncio.timeout(self._handler_timeout_s):
+                    await handler.function(event, ctx)
+        except asyncio.CancelledError as error:
+            # Only a cancellation of this very task is ours; a handler may also let one of its own escape.
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            failure = error
+        except (Exception, SystemExit) as error:  # noqa: BLE001 -- a stranger's code: its error is the pair's outcome
+            failure = error
+        finally:
+            del self._running[pair]
+            running.set()
+        duration = time.monotonic() - started
+        outcome = self._judge(failure, calls, before)
+        self._told(record, pair, outcome, failure, duration)
+        return outcome
+
+    async def _confirmed(self, number: int, epoch: int) -> bool:
+        """Whether the partition is ours; waits for Postgres where that must be asked and it is away."""
+        while True:
+            try:
+                return await self._ownership.confirm(number, epoch)
+            except POSTGRES_AWAY:
+                await asyncio.sleep(_RETRY_S)
+
+    def _judge(self, failure: BaseException | None, calls: list[ApiCall], before: History) -> Outcome:
+        now = _now()
+        made = kept((*before.calls, *calls))
+        if failure is None:
+            return Done(now, History(before.attempts + 1, before.failures, made))
+        failed = kept((*before.failures, Failure(now, type(failure).__name__, describe(failure))))
+        verdict = judge(failure, attempts=before.attempts, policy=self._policy, now=now, rng=self._rng)
+        if isinstance(verdict, Die):
+            return Dead(now, History(verdict.attempts, failed, made))
+        return Parked(now, History(verdict.attempts, failed, made), verdict.reason, verdict.due_at)
+
+    def _told(
+        self, record: Record, pair: Pair, outcome: Outcome, failure: BaseException | None, duration_s: float
+    ) -> None:
+        word = type(outcome).__name__.lower()
+        self._metrics.handler_duration.labels(pair.handler, word).observe(duration_s)
+        fields = {
+            "app": pair.app,
+            "type": record.envelope.type,
+            "delivery": pair.delivery,
+            "handler": pair.handler,
+            "attempts": outcome.history.attempts,
+            "duration_s": round(duration_s, 4),
+        }
+        if failure is None:
+            log.debug("handled", **fields)
+        else:
+            # The text stays in the pair's row: a stranger's error may quote the body.
+            log.warning(word, error=type(failure).__name__, **fields)
+
+    def _record(self, entry: PairEntry) -> None:
+        word = type(entry.outcome).__name__.lower()
+        self._count(entry.pair.handler, entry.record, word)
+        if isinstance(entry.outcome, Dead):
+            self._metrics.dead.labels(entry.pair.handler, entry.record.envelope.type).inc()
+        self._ledger.put(entry)
+
+    def _count(self, handler: str, record: Record, outcome: str) -> None:
+        # Handlers run only for types that a handler names: the label's values are a closed set.
+        self._metrics.handled.labels(handler, record.envelope.type, outcome).inc()
+
+
+class _Pending:
+    """Counts down a delivery's parts; tells when the last one is recorded, or that one of them was fenced."""
+
+    def __init__(self, parts: int, finished: Callable[[bool], None]) -> None:
+        self._parts = parts
+        self._finished = finished
+        self._ours = True
+
+    def recorded(self, ours: bool) -> None:  # noqa: FBT001 -- the ledger's callback
+        self._ours = self._ours and ours
+        self._parts -= 1
+        if self._parts == 0:
+            self._finished(self._ours)
+
+
+def describe(failure: BaseException) -> str:
+    """Return an error's text as it may be kept and shown: our own as it is, a stranger's redacted and cut.
+
+    A time-out has no text of its own; its name says it. NUL is what Postgres can't store.
+    """
+    if isinstance(failure, TimeoutError) and not str(failure):
+        return "the handler took longer than it may"
+    text = str(failure) if isinstance(failure, LevelgateError) else redact_text(str(failure))
+    return text.replace("\x00", "")[:_MESSAGE_CHARACTERS]
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

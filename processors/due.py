@@ -1,0 +1,84 @@
+"""Brings parked pairs back when their time has come; the partition's owner is the one who does."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from processors.ledger import POSTGRES_AWAY
+from processors.pairs import Pair
+from processors.parking import Parking
+from processors.scheduler import Scheduler
+from schemas.logs import get_logger
+
+log = get_logger(__name__)
+
+_MOST = 200
+_POLL_S = 0.5
+_RETRY_S = 1.0
+
+
+class _Key(NamedTuple):
+    pair: Pair
+    number: int
+    epoch: int
+
+
+class DuePairs:
+    """Polls the parked pairs of the active numbers; `run` is its task.
+
+    A line's head alone is ever due, so that its pairs come back in order, one after the other.
+    """
+
+    def __init__(self, parking: Parking, scheduler: Scheduler, *, active: Callable[[], dict[int, int]]) -> None:
+        self._parking = parking
+        self._scheduler = scheduler
+        self._active = active
+        self._taken: set[_Key] = set()
+        self._over: set[_Key] = set()
+        self._ended = asyncio.Event()
+
+    async def run(self) -> None:
+        """Take due pairs until cancelled."""
+        while True:
+            try:
+                taken = await self._take()
+            except POSTGRES_AWAY as error:
+                log.warning("parked_unreadable", error=type(error).__name__)
+                await asyncio.sleep(_RETRY_S)
+                continue
+            if not taken:
+                # A pair that ended may have released the next of its line: no need to wait the interval out then.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_POLL_S):
+                        await self._ended.wait()
+                self._ended.clear()
+
+    async def _take(self) -> int:
+        active = self._active()
+        # Pairs of a number that was given back and claimed anew have another epoch: they are taken again.
+        self._taken = {key for key in self._taken if active.get(key.number) == key.epoch}
+        if not active or len(self._taken) >= _MOST:
+            return 0
+        # What ends while the query runs may be in its answer still: it must not run again for that.
+        self._over.clear()
+        due = await self._parking.due(active, now=datetime.now(UTC), most=_MOST)
+        taken = 0
+        for each in due:
+            number = each.record.partition
+            key = _Key(each.pair, number, active[number])
+            if key in self._taken or key in self._over or self._active().get(number) != key.epoch:
+                continue
+            self._taken.add(key)
+            taken += 1
+            self._scheduler.add_parked(each, epoch=key.epoch, finished=self._finisher(key))
+        return taken
+
+    def _finisher(self, key: _Key) -> Callable[[bool], None]:
+        def finished(ours: bool) -> None:  # noqa: ARG001, FBT001 -- the ledger's callback
+            self._taken.discard(key)
+            self._over.add(key)
+            self._ended.set()
+
+        return finished

@@ -1,0 +1,223 @@
+"""The ledger: which pairs are recorded, and the batched, fenced writing of what became of them.
+
+One transaction a flush: it first holds the owned partition numbers (see `Ownership.hold`), then writes
+done, parked and dead pairs and the delivery index for those alone. What belongs to a number that is
+another's by now is dropped, and its waiters are told so. Nothing here decides; nothing here knows Kafka.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+import asyncpg
+
+from processors import ledger_rows
+from processors.ledger_rows import Entry, IndexEntry, PairEntry
+from processors.ownership import Ownership
+from processors.pairs import Dead, Done, Pair, Parked, Record
+from processors.sql import Connection, Pool, fetch, queries
+from schemas.logs import get_logger
+from schemas.metrics import WorkerMetrics
+
+log = get_logger(__name__)
+
+_SQL = queries(__file__)
+
+_RETRY_S = 0.5
+_QUERY_TIMEOUT_S = 30.0
+
+POSTGRES_AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
+"""What a query may raise while Postgres is away or refuses."""
+
+Key = tuple[str, str, str, str]
+"""A delivery in a run: app, tenant, delivery, run."""
+
+
+class Ledger:
+    """Look-ups and writes of one worker, each gathered into batches; `run` is its task."""
+
+    def __init__(self, pool: Pool, ownership: Ownership, *, group: str, metrics: WorkerMetrics) -> None:
+        self._pool = pool
+        self._ownership = ownership
+        self._group = group
+        self._metrics = metrics
+        self._buffer: list[Entry] = []
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._healthy = asyncio.Event()
+        self._healthy.set()
+        self._asked: dict[Key, asyncio.Future[frozenset[tuple[str, int]]]] = {}
+        self._ask = asyncio.Event()
+        # Pairs recorded by this worker: unflushed ones (None), and those flushed since look-up number n.
+        self._recent: dict[Pair, int | None] = {}
+        self._lookups = 0
+        self._flushing = 0
+        self.after_flush: Callable[[], None] = _nothing
+        """Called after each flush, when what it wrote is no longer unrecorded."""
+
+    @property
+    def unrecorded(self) -> int:
+        """How many entries are put and neither written nor dropped yet."""
+        return len(self._buffer) + self._flushing
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether the last write or look-up worked: consumption pauses while it did not."""
+        return self._healthy.is_set()
+
+    def put(self, entry: Entry) -> None:
+        """Take an entry for the next flush; its `recorded` is called once, from the loop."""
+        if isinstance(entry, PairEntry):
+            self._recent[entry.pair] = None
+        self._buffer.append(entry)
+        self._idle.clear()
+        self._wake.set()
+
+    def is_recent(self, pair: Pair) -> bool:
+        """Whether this worker recorded the pair so lately that a look-up may not have seen it."""
+        return pair in self._recent
+
+    async def recorded(self, record: Record) -> frozenset[tuple[str, int]]:
+        """Return (handler, element) of the delivery's pairs that are done, parked or dead already.
+
+        Look-ups of one loop turn, and those that come while one is under way, share one query.
+        Waits for Postgres as long as it is away.
+        """
+        env = record.envelope
+        key = (env.app, env.tenant, env.id, record.run)
+        future = self._asked.get(key)
+        if future is None:
+            future = self._asked[key] = asyncio.get_running_loop().create_future()
+            self._ask.set()
+        return await asyncio.shield(future)
+
+    async def flushed(self) -> None:
+        """Wait until everything put so far is written or dropped."""
+        await self._idle.wait()
+
+    async def run(self) -> None:
+        """Write and look up until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._write())
+            tasks.create_task(self._look_up())
+
+    async def _write(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            batch, self._buffer = self._buffer, []
+            if batch:
+                self._flushing = len(batch)
+                await self._flush(batch)
+                self._flushing = 0
+                self.after_flush()
+            if not self._buffer:
+                self._idle.set()
+
+    async def _flush(self, batch: Sequence[Entry]) -> None:
+        started = time.monotonic()
+        held: dict[int, int] | None = None
+        while held is None:
+            try:
+                async with asyncio.timeout(_QUERY_TIMEOUT_S):
+                    held = await self._store(batch)
+            except POSTGRES_AWAY as error:
+                self._ail(error)
+                await asyncio.sleep(_RETRY_S)
+        self._healthy.set()
+        self._metrics.ledger_flush_duration.observe(time.monotonic() - started)
+        for entry in batch:
+            ours = held.get(entry.record.partition) == entry.epoch
+            if isinstance(entry, PairEntry):
+                if ours:
+                    self._recent[entry.pair] = self._lookups
+                else:
+                    self._recent.pop(entry.pair, None)
+            entry.recorded(ours)
+
+    async def _store(self, batch: Sequence[Entry]) -> dict[int, int]:
+        """Write what is still ours; return the epochs under which it was."""
+        current = self._ownership.epochs
+        wanted = {e.record.partition: e.epoch for e in batch if current.get(e.record.partition) == e.epoch}
+        if not wanted:
+            return {}
+        async with self._pool.acquire() as connection, connection.transaction():
+            owned = await self._ownership.hold(connection, wanted)
+            held = {number: epoch for number, epoch in wanted.items() if number in owned}
+            ours = [e for e in batch if held.get(e.record.partition) == e.epoch]
+            await self._store_held(connection, ours)
+        return held
+
+    async def _store_held(self, connection: Connection, entries: Sequence[Entry]) -> None:
+        index = [e for e in entries if isinstance(e, IndexEntry)]
+        pairs = [e for e in entries if isinstance(e, PairEntry)]
+        # A pair has one row: of two outcomes in one batch the later one stands.
+        pairs = list({e.pair: e for e in pairs}.values())
+        done = [e for e in pairs if isinstance(e.outcome, Done)]
+        parked = [e for e in pairs if isinstance(e.outcome, Parked)]
+        dead = [e for e in pairs if isinstance(e.outcome, Dead)]
+        ended = [e for e in pairs if e.was_parked and not isinstance(e.outcome, Parked)]
+        behind = [e for e in parked if isinstance(e.outcome, Parked) and e.outcome.due_at is None]
+        if index:
+            await _SQL.add_deliveries(connection, **ledger_rows.of_deliveries(index))
+        if parked or dead:
+            await _SQL.add_held(connection, **ledger_rows.of_held([*parked, *dead]))
+        if done:
+            await _SQL.add_done(connection, **ledger_rows.of_done(done))
+        if parked:
+            await _SQL.add_parked(connection, group_id=self._group, **ledger_rows.of_parked(parked))
+        if dead:
+            await _SQL.add_dead(connection, group_id=self._group, **ledger_rows.of_dead(dead))
+        if ended:
+            await _SQL.remove_parked(connection, **ledger_rows.of_pairs(ended))
+        if ended or behind:
+            # A pair parked behind one that ended meanwhile would wait for ever: so lines of both are looked at.
+            lines = ledger_rows.of_lines([*ended, *behind])
+            await _SQL.release_lines(connection, group_id=self._group, now=datetime.now(UTC), **lines)
+        if ended:
+            await _SQL.remove_held(connection, **ledger_rows.of_keys(ended))
+
+    async def _look_up(self) -> None:
+        while True:
+            await self._ask.wait()
+            self._ask.clear()
+            asked, self._asked = self._asked, {}
+            self._lookups += 1
+            started = self._lookups
+            rows = await self._query(list(asked))
+            found: dict[Key, set[tuple[str, int]]] = {}
+            for row in rows:
+                key = (row["app"], row["tenant"], row["delivery"], row["run"])
+                found.setdefault(key, set()).add((row["handler"], row["element"]))
+            for key, future in asked.items():
+                if not future.done():
+                    future.set_result(frozenset(found.get(key, ())))
+            # What was flushed before the look-up before this one began is in every answer from now on.
+            for pair in [p for p, since in self._recent.items() if since is not None and since < started - 1]:
+                del self._recent[pair]
+
+    async def _query(self, keys: Sequence[Key]) -> list[asyncpg.Record]:
+        apps, tenants, deliveries, runs = (list(column) for column in zip(*keys, strict=True))
+        while True:
+            try:
+                async with asyncio.timeout(_QUERY_TIMEOUT_S):
+                    rows = await fetch(
+                        _SQL.recorded(self._pool, apps=apps, tenants=tenants, deliveries=deliveries, runs=runs)
+                    )
+            except POSTGRES_AWAY as error:
+                self._ail(error)
+                await asyncio.sleep(_RETRY_S)
+            else:
+                self._healthy.set()
+                return rows
+
+    def _ail(self, error: BaseException) -> None:
+        if self._healthy.is_set():
+            log.error("postgres_unavailable", error=type(error).__name__)
+        self._healthy.clear()
+
+
+def _nothing() -> None:
+    """Do nothing: nobody waits for flushes."""

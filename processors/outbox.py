@@ -1,0 +1,79 @@
+"""Publishes dead letters on their topic, for consumers outside: at least once, after Postgres has them."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from levelgate.broker import client_options
+from processors.dead_letters import DeadLetters, Unpublished
+from processors.ledger import POSTGRES_AWAY
+from schemas.envelope import Headers
+from schemas.logs import get_logger
+from schemas.settings import Kafka
+from schemas.topics import Topics, max_batch_bytes
+
+log = get_logger(__name__)
+
+_MOST = 100
+_POLL_S = 2.0
+_CALL_TIMEOUT_S = 15.0
+
+
+class Outbox:
+    """Brings the dead letters of the active numbers to the topic; `run` is its task."""
+
+    def __init__(
+        self, kafka: Kafka, max_body_bytes: int, letters: DeadLetters, *, active: Callable[[], dict[int, int]]
+    ) -> None:
+        self._kafka = kafka
+        self._max_bytes = max_batch_bytes(max_body_bytes)
+        self._topic = Topics(kafka).dead
+        self._letters = letters
+        self._active = active
+
+    async def run(self) -> None:
+        """Publish until cancelled; a producer that fails is replaced."""
+        while True:
+            with contextlib.suppress(*POSTGRES_AWAY):
+                letters = await self._letters.unpublished(self._active(), most=_MOST) if self._active() else []
+                if letters:
+                    await self._publish(letters)
+                    continue
+            await asyncio.sleep(_POLL_S)
+
+    async def _publish(self, letters: list[Unpublished]) -> None:
+        producer = AIOKafkaProducer(
+            **client_options(self._kafka), acks="all", max_request_size=self._max_bytes, max_batch_size=self._max_bytes
+        )
+        try:
+            async with asyncio.timeout(_CALL_TIMEOUT_S):
+                await producer.start()
+                for letter in letters:
+                    await producer.send_and_wait(
+                        self._topic,
+                        letter.body,
+                        key=letter.pair.tenant.encode(),
+                        headers=_headers(letter),
+                    )
+            await self._letters.mark_published(letters)
+        except (KafkaError, TimeoutError) as error:
+            log.warning("dead_letters_unpublished", error=type(error).__name__, count=len(letters))
+            await asyncio.sleep(_POLL_S)
+        finally:
+            with contextlib.suppress(TimeoutError, KafkaError):
+                async with asyncio.timeout(_CALL_TIMEOUT_S):
+                    await producer.stop()
+
+
+def _headers(letter: Unpublished) -> Headers:
+    """Return the delivery's own headers, and who gave up when; no error text leaves Postgres."""
+    return [
+        *letter.headers,
+        ("levelgate_handler", letter.pair.handler.encode()),
+        ("levelgate_element", str(letter.pair.element).encode()),
+        ("levelgate_attempts", str(letter.attempts).encode()),
+        ("levelgate_diedat", letter.died_at.isoformat().encode()),
+    ]

@@ -1,0 +1,112 @@
+"""Gives deliveries their turns: in order per entity, fairly between tenants, so many at once.
+
+Owns the tasks that run handlers. Knows neither Kafka nor Postgres: `add` takes work, a callback tells its end.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Hashable
+from functools import partial
+
+import msgspec
+
+from processors.dispatch import Dispatcher, Fenced
+from processors.lanes import Lanes
+from processors.pairs import Record
+from processors.parking import DuePair
+from schemas.logs import get_logger
+from schemas.metrics import WorkerMetrics
+
+log = get_logger(__name__)
+
+_CANCEL_S = 5.0
+"""How long a cancelled handler may take to end before it is left behind, fenced."""
+
+
+class _Job(msgspec.Struct, frozen=True):
+    number: int
+    run: Callable[[], Awaitable[None]]
+
+
+class Scheduler:
+    """Runs at most `concurrency` deliveries and parked pairs at once, and starts none while twice as much is in flight.
+
+    In flight is what runs and what has ended and is not recorded yet: all that a crash can make run twice.
+    `unrecorded` tells how many entries wait for the ledger; `pump` is to be called when they became fewer.
+    `failed` is told of an error of our own that no pair can carry; the worker stops on it.
+    """
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        *,
+        concurrency: int,
+        unrecorded: Callable[[], int],
+        metrics: WorkerMetrics,
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._concurrency = concurrency
+        self._unrecorded = unrecorded
+        self._metrics = metrics
+        self._failed = failed
+        self._lanes: Lanes[_Job] = Lanes()
+        self._tasks: dict[asyncio.Task[None], int] = {}
+
+    def add(self, record: Record, *, epoch: int, finished: Callable[[bool], None]) -> None:
+        """Queue a delivery behind the earlier ones of its entity."""
+        env = record.envelope
+        tenant = (env.app, env.tenant)
+        job = _Job(record.partition, lambda: self._dispatcher.dispatch(record, epoch=epoch, finished=finished))
+        self._lanes.add(job, lane=(record.topic, *tenant, record.entity, record.run), tenant=tenant)
+        self.pump()
+
+    def add_parked(self, due: DuePair, *, epoch: int, finished: Callable[[bool], None]) -> None:
+        """Queue a parked pair whose time has come."""
+        tenant = (due.pair.app, due.pair.tenant)
+        job = _Job(due.record.partition, lambda: self._dispatcher.dispatch_parked(due, epoch=epoch, finished=finished))
+        self._lanes.add(job, lane=due.record.line(due.pair.handler), tenant=tenant)
+        self.pump()
+
+    async def stop(self, numbers: Collection[int], *, grace_s: float) -> None:
+        """Start no more work of `numbers`, let what runs end within `grace_s`, cancel and await the rest.
+
+        What was cancelled or never started is not recorded: it is read again by the next owner.
+        """
+        self._lanes.discard(lambda job: job.number in numbers)
+        running = [task for task, number in self._tasks.items() if number in numbers]
+        if not running:
+            return
+        _, late = await asyncio.wait(running, timeout=grace_s)
+        for task in late:
+            task.cancel()
+        if late:
+            log.warning("handlers_cancelled", count=len(late), grace_s=grace_s)
+            _, stuck = await asyncio.wait(late, timeout=_CANCEL_S)
+            if stuck:
+                log.error("handlers_ignored_cancellation", count=len(stuck))
+
+    def pump(self) -> None:
+        """Start what may start."""
+        while self._has_room() and (taken := self._lanes.take()) is not None:
+            lane, job = taken
+            task = asyncio.get_running_loop().create_task(self._run(job))
+            self._tasks[task] = job.number
+            task.add_done_callback(partial(self._ended, lane))
+        self._metrics.in_flight.set(len(self._tasks))
+
+    def _has_room(self) -> bool:
+        running = len(self._tasks)
+        return running < self._concurrency and running + self._unrecorded() < 2 * self._concurrency
+
+    async def _run(self, job: _Job) -> None:
+        try:
+            await job.run()
+        except* Fenced:
+            log.warning("work_dropped", partition=job.number)
+
+    def _ended(self, lane: Hashable, task: "asyncio.Task[None]") -> None:
+        del self._tasks[task]
+        self._lanes.release(lane)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failed(error)
+        self.pump()

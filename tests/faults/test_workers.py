@@ -1,0 +1,95 @@
+"""Workers that are killed and frozen in the middle: nothing is lost, what is recorded runs no second time."""
+
+import signal
+
+import asyncpg
+import pytest
+
+from processors.deliveries import states
+from tests.support.deliveries import delivery, publish
+from tests.support.eventually import eventually
+from tests.support.recording_handlers import GATE, TABLE
+from tests.support.worker_processes import owners, until_owned_by_another, worker_process
+from tests.support.workers import quick
+
+pytestmark = pytest.mark.expected_errors("^aiokafka")
+
+
+@pytest.fixture
+async def settings(settings, pool):
+    await pool.execute(TABLE)
+    return quick(settings, group=f"workers-of-{settings.kafka.topic_prefix}", concurrency=20)
+
+
+async def all_handled(pool, records, within_s=60):
+    ids = [r.envelope.id for r in records]
+    await eventually(
+        lambda: states(pool, ids),
+        lambda seen: len(seen) == len(ids) and set(seen.values()) == {"handled"},
+        within_s=within_s,
+    )
+
+
+async def runs_of(pool):
+    return {
+        r["delivery"]: r["runs"] for r in await pool.fetch("SELECT delivery, count(*) AS runs FROM runs GROUP BY 1")
+    }
+
+
+async def test_a_killed_worker_loses_nothing_and_repeats_only_what_was_in_flight(settings, pool, tmp_path):
+    records = [delivery(settings.kafka, tenant=f"location-{n % 50}", entity=f"contact-{n}") for n in range(3000)]
+    await publish(settings.kafka, records)
+    async with worker_process(settings, tmp_path / "a.log") as first:
+        await eventually(lambda: pool.fetchval("SELECT count(*) FROM handled"), lambda n: n > 500, within_s=60)
+        first.send(signal.SIGKILL)
+        await first.process.wait()
+    recorded = {r["delivery"] for r in await pool.fetch("SELECT delivery FROM handled")}
+    ran = set(await runs_of(pool))
+    async with worker_process(settings, tmp_path / "b.log") as second:
+        await all_handled(pool, records)
+        assert await second.end() == 0
+
+    runs = await runs_of(pool)
+    twice = {d for d, count in runs.items() if count > 1}
+    print(f"killed with {len(recorded)} recorded, {len(ran - recorded)} in flight; {len(twice)} ran twice")  # noqa: T201
+    assert len(ran - recorded) <= 2 * settings.worker.concurrency
+    assert len(recorded) < len(records), "the worker was done before it was killed"
+    assert set(runs) == {r.envelope.id for r in records}
+    assert not twice & recorded
+    assert twice <= ran - recorded
+    assert max(runs.values()) <= 2
+
+
+async def test_a_frozen_worker_that_wakes_up_runs_and_writes_nothing_that_is_anothers(settings, pool, tmp_path):
+    gated = delivery(settings.kafka, entity="gated")
+    after = [delivery(settings.kafka, tenant=f"location-{n % 20}", entity=f"contact-{n}") for n in range(100)]
+    gate = await asyncpg.connect(settings.database_url.get_secret_value())
+    await gate.execute("SELECT pg_advisory_lock($1)", GATE)
+    await publish(settings.kafka, [gated])
+    async with (
+        worker_process(settings, tmp_path / "a.log") as frozen,
+        worker_process(settings, tmp_path / "b.log") as other,
+    ):
+        await eventually(lambda: runs_of(pool), within_s=40)
+        victim = await pool.fetchval("SELECT process FROM runs")
+        sleeper, successor = (frozen, other) if victim == frozen.process.pid else (other, frozen)
+        await eventually(lambda: owners(pool, settings.worker.group), lambda now: len(now) == 2, within_s=40)
+        before = {w for w in await owners(pool, settings.worker.group) if f"-{sleeper.process.pid}-" in w}
+        sleeper.send(signal.SIGSTOP)
+        await until_owned_by_another(pool, settings.worker.group, before)
+        await eventually(lambda: runs_of(pool), lambda runs: runs[gated.envelope.id] >= 2, within_s=40)
+        await gate.close()
+        await all_handled(pool, [gated])
+        sleeper.send(signal.SIGCONT)
+        await publish(settings.kafka, after)
+        await all_handled(pool, after)
+        # It is back in the group, with partitions of its own again.
+        await eventually(lambda: owners(pool, settings.worker.group), lambda now: len(now) == 2, within_s=40)
+        assert sleeper.is_alive
+        assert await sleeper.end() == 0
+        assert await successor.end() == 0
+
+    runs = await runs_of(pool)
+    assert {d: n for d, n in runs.items() if n > 1} == {gated.envelope.id: runs[gated.envelope.id]}
+    recorded = await pool.fetch("SELECT delivery, count(*) AS rows FROM handled GROUP BY 1 HAVING count(*) > 1")
+    assert recorded == []

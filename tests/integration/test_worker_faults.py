@@ -1,0 +1,200 @@
+"""Faults under a working worker: nothing is lost, what is recorded does not run again, and it goes on by itself."""
+
+import asyncio
+from datetime import UTC, datetime
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.structs import TopicPartition
+
+from levelgate.broker import apply_topics, client_options
+from processors.deliveries import states
+from schemas.errors import InstallationMissing
+from schemas.topics import Topics
+from tests.support.cable import Cable
+from tests.support.deliveries import delivery, publish
+from tests.support.eventually import eventually
+from tests.support.workers import committed, handler, quick, working
+
+pytestmark = pytest.mark.expected_errors("^aiokafka", "postgres_unavailable", "offsets_lost", "partitions_odd")
+
+
+@pytest.fixture
+def settings(settings):
+    return quick(settings, group=f"workers-of-{settings.kafka.topic_prefix}")
+
+
+async def all_handled(pool, records, within_s=30):
+    ids = [r.envelope.id for r in records]
+    await eventually(
+        lambda: states(pool, ids),
+        lambda seen: len(seen) == len(ids) and set(seen.values()) == {"handled"},
+        within_s=within_s,
+    )
+
+
+def spread(kafka, count):
+    return [delivery(kafka, tenant=f"location-{n % 20}", entity=f"contact-{n}") for n in range(count)]
+
+
+async def test_postgres_away_stops_the_worker_and_nothing_is_lost_or_doubled(settings, pool):
+    runs = []
+
+    async def note(event, ctx):
+        runs.append(ctx.delivery.id)
+
+    async with Cable.to(settings.database_url.get_secret_value()) as (cable, url):
+        settings = settings.model_copy(update={"database_url": type(settings.database_url)(url)})
+        before, during = spread(settings.kafka, 40), spread(settings.kafka, 40)
+        async with working(settings, handler(note)):
+            await publish(settings.kafka, before)
+            await all_handled(pool, before)
+            cable.cut()
+            await publish(settings.kafka, during)
+            # Nothing of it may be committed while there is no ledger to record it in.
+            assert await committed(settings) <= len(before)
+            cable.mend()
+            await all_handled(pool, during)
+
+    assert sorted(set(runs)) == sorted(r.envelope.id for r in [*before, *during])
+    assert len(runs) == len(set(runs))
+
+
+async def test_a_broker_that_dies_and_comes_back_is_consumed_on(settings, pool, own_kafka):
+    runs = []
+
+    async def note(event, ctx):
+        runs.append(ctx.delivery.id)
+
+    broker = await own_kafka()
+    settings = settings.model_copy(update={"kafka": broker.settings()})
+    await apply_topics(settings.kafka, settings.receiver.max_body_bytes)
+    before, after = spread(settings.kafka, 40), spread(settings.kafka, 40)
+    async with working(settings, handler(note)):
+        await publish(settings.kafka, before)
+        await all_handled(pool, before)
+        await broker.kill()
+        await broker.start()
+        await publish(settings.kafka, after)
+        await all_handled(pool, after, within_s=60)
+
+    assert sorted(runs) == sorted(r.envelope.id for r in [*before, *after])
+
+
+async def test_a_partition_pauses_at_its_quota_and_goes_on_behind_it(settings, pool):
+    most, running = 0, 0
+    go_on = asyncio.Event()
+
+    async def slow(event, ctx):
+        nonlocal most, running
+        running += 1
+        most = max(most, running)
+        await go_on.wait()
+        running -= 1
+
+    settings = quick(settings, partition_quota=20, concurrency=500)
+    records = [delivery(settings.kafka, entity=f"contact-{n}") for n in range(3000)]
+    await publish(settings.kafka, records)
+    async with working(settings, handler(slow)):
+        await eventually(lambda: running >= 20)
+        go_on.set()
+        await all_handled(pool, records, within_s=60)
+
+    # One poll reads 500 at most before the pause takes hold.
+    assert most <= 520
+
+
+async def test_a_stuck_delivery_holds_the_commit_and_no_other_delivery(settings, pool):
+    go_on = asyncio.Event()
+
+    async def slow_for_one(event, ctx):
+        if event.id == "contact-0":
+            await go_on.wait()
+
+    records = [delivery(settings.kafka, entity=f"contact-{n}") for n in range(50)]
+    await publish(settings.kafka, records)
+    async with working(settings, handler(slow_for_one)):
+        await all_handled(pool, records[1:])
+        assert await committed(settings) == 0
+        go_on.set()
+        await eventually(lambda: committed(settings), lambda count: count == len(records))
+
+
+async def test_a_parked_pair_frees_the_offset(settings, pool):
+    async def patient(event, ctx):
+        if event.id == "contact-0":
+            raise InstallationMissing("none yet")
+
+    settings = quick(settings, waiting_retry_s=60)
+    records = [delivery(settings.kafka, entity=f"contact-{n}") for n in range(5)]
+    await publish(settings.kafka, records)
+    async with working(settings, handler(patient)):
+        await eventually(lambda: committed(settings), lambda count: count == len(records))
+
+
+async def test_records_that_retention_took_are_counted_as_lost_and_the_rest_is_read(settings, pool):
+    async def note(event, ctx):
+        pass
+
+    records = [delivery(settings.kafka) for _ in range(10)]
+    await publish(settings.kafka, records[:1])
+    async with working(settings, handler(note)):
+        await eventually(lambda: committed(settings), lambda count: count == 1)
+    await publish(settings.kafka, records[1:])
+    await _delete_before(settings, records[0].topic, 6)
+    async with working(settings, handler(note)) as worker:
+        await all_handled(pool, records[6:])
+        lost = worker.collector.get_sample_value("levelgate_offsets_lost_total", {"family": "contact"})
+
+    assert lost == 5
+
+
+async def _delete_before(settings, topic, offset):
+    admin = AIOKafkaAdminClient(**client_options(settings.kafka))
+    await admin.start()
+    try:
+        for number in range(settings.kafka.partitions):
+            tp = TopicPartition(topic, number)
+            try:
+                await admin.delete_records({tp: RecordsToDelete(before_offset=offset)})
+            except Exception as error:  # noqa: BLE001 -- only the tenant's partition has that many
+                assert "OffsetOutOfRange" in type(error).__name__  # noqa: PT017 -- the error is the answer here
+    finally:
+        await admin.close()
+
+
+async def test_a_number_that_lacks_a_topic_stays_paused_and_is_reported(settings, pool):
+    admin = AIOKafkaAdminClient(**client_options(settings.kafka))
+    await admin.start()
+    await admin.delete_topics([Topics(settings.kafka).replay])
+    await admin.close()
+    record = delivery(settings.kafka)
+    await publish(settings.kafka, [record])
+
+    async def note(event, ctx):
+        raise AssertionError("a tenant's partitions may lie with two workers: nothing may run")
+
+    async with working(settings, handler(note), ready=False) as worker:
+        await eventually(lambda: worker.phases().get("odd", 0) == settings.kafka.partitions, within_s=30)
+        assert not worker.is_ready
+    assert await states(pool, [record.envelope.id]) == {}
+
+
+async def test_the_age_of_the_oldest_unfinished_delivery_is_exported(settings, pool):
+    go_on, entered = asyncio.Event(), asyncio.Event()
+
+    async def slow(event, ctx):
+        entered.set()
+        await go_on.wait()
+
+    record = delivery(settings.kafka, received_at=datetime(2026, 1, 1, tzinfo=UTC))
+    await publish(settings.kafka, [record])
+    async with working(settings, handler(slow)) as worker:
+        await asyncio.wait_for(entered.wait(), 15)
+
+        def age():
+            return worker.collector.get_sample_value("levelgate_oldest_unfinished_age_seconds", {"family": "contact"})
+
+        await eventually(age, lambda seen: seen is not None and seen > 86400)
+        go_on.set()
+        await eventually(age, lambda seen: seen == 0)
