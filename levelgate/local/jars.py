@@ -51,6 +51,8 @@ def fetch_jars(folder: Path, *, say: Callable[[str], None], mvn: str | None = No
     `mvn` is the command to fetch with; none: the one on PATH, if any, else jgo.
     Raises JarsMissing.
     """
+    # mvn takes a relative folder as one below its pom.
+    folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     missing = [jar for jar in locked_jars() if not _is_there(folder, jar)]
     if not missing:
@@ -80,7 +82,7 @@ def _is_there(folder: Path, jar: Jar) -> bool:
 
 def _take_over(file: Path, folder: Path, jar: Jar) -> None:
     if not file.is_file():
-        raise JarsMissing(f"{jar.file_name} did not arrive")
+        raise JarsMissing(f"{jar.file_name} did not arrive: try again, or put it into {folder}")
     if _sha256(file) != jar.sha256:
         raise JarsMissing(f"{jar.file_name} as it arrived is not what jars.lock says: its SHA-256 differs")
     file.replace(folder / jar.file_name)

@@ -30,6 +30,8 @@ PORT_VARIABLES = {
 
 _PROBE_TIMEOUT_S = 2.0
 _WATCH_POLL_S = 0.5
+_RESTARTS = 5
+"""How often a process that ends by itself is started again before the stack is given up."""
 
 
 class Ports(msgspec.Struct, frozen=True):
@@ -67,6 +69,7 @@ class LocalStack:
         self._database_url = database_url
         self._say = say
         self._started: list[Daemon] = []
+        self._specs: dict[str, ProcessSpec] = {}
         self.kafka = KafkaServer(
             folder,
             jars=folder / "jars",
@@ -117,6 +120,7 @@ class LocalStack:
                 daemon = self.part(spec.name)
                 daemon.start(spec)
                 self._started.append(daemon)
+                self._specs[spec.name] = spec
             for spec in specs:
                 self._wait_until_ready(spec)
                 self._say(f"{spec.name} is ready")
@@ -138,6 +142,7 @@ class LocalStack:
                 daemon.stop()
                 self._say(f"{daemon.name} has stopped")
             self._started.clear()
+            self._specs.clear()
         return [daemon.name for daemon in running]
 
     def status(self) -> list[PartStatus]:
@@ -178,12 +183,28 @@ class LocalStack:
                     signal.signal(number, handler)
 
     def watch(self) -> None:
-        """Return only when a part that was started here has ended by itself; raise StartFailed naming it."""
+        """Start a process again that has ended by itself; return only by raising StartFailed.
+
+        That is where Kafka or Postgres has ended, or where a process ends again and again.
+        """
+        restarts = dict.fromkeys(self._specs, 0)
         while True:
             for daemon in self._started:
                 if daemon.process is None:
-                    raise StartFailed(f"{daemon.name} has ended\n{daemon.log_tail()}")
+                    spec = self._specs.get(daemon.name)
+                    if spec is None or restarts[spec.name] == _RESTARTS:
+                        raise StartFailed(f"{daemon.name} has ended\n{daemon.log_tail()}")
+                    restarts[spec.name] += 1
+                    self._restart(daemon, spec)
             time.sleep(_WATCH_POLL_S)
+
+    def _restart(self, daemon: Daemon, spec: ProcessSpec) -> None:
+        self._say(f"{daemon.name} has ended by itself: starting it again; its log is {daemon.log}")
+        with self._alone():
+            if daemon.process is None:  # else another command was faster
+                daemon.start(spec)
+            self._wait_until_ready(spec)
+        self._say(f"{daemon.name} is ready again")
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

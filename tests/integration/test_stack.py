@@ -1,10 +1,12 @@
 import asyncio
 import os
+import queue
 import signal
 import socket
 import subprocess
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 
 import asyncpg
@@ -149,10 +151,28 @@ def test_a_process_that_dies_while_it_starts_is_told_with_its_log(stack):
         )
 
 
-def test_watching_ends_when_a_part_ends_by_itself(stack):
+def test_a_process_that_ends_by_itself_is_started_again_but_not_for_ever(folder):
+    said: queue.Queue[str] = queue.Queue()
+    stack = LocalStack(folder, say=said.put)
     stack.start(server())
-    stack.part("receiver").process.kill()
-    with pytest.raises(StartFailed, match="receiver has ended"):
+    with ThreadPoolExecutor(1) as thread:
+        watching = thread.submit(stack.watch)
+        try:
+            for _ in range(5):
+                stack.part("receiver").process.kill()
+                while said.get(timeout=30) != "receiver is ready again":
+                    pass
+            stack.part("receiver").process.kill()
+            with pytest.raises(StartFailed, match="receiver has ended"):
+                watching.result(timeout=30)
+        finally:
+            stack.down()
+
+
+def test_watching_ends_when_postgres_ends_by_itself(stack):
+    stack.up()
+    stack.postgres.daemon.kill()
+    with pytest.raises(StartFailed, match="postgres has ended"):
         stack.watch()
 
 

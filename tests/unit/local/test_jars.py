@@ -1,6 +1,7 @@
 import hashlib
 import os
 import re
+from pathlib import Path
 
 import pytest
 
@@ -9,13 +10,17 @@ from levelgate.local.jars import JarsMissing, fetch_jars, locked_jars
 
 @pytest.fixture
 def mvn(tmp_path):
-    """Make a command that answers as mvn would, with what a script does in the output folder."""
+    """Make a command that answers as mvn would, with what a script does in the output folder.
+
+    As with mvn, a relative output folder is one below the pom's folder.
+    """
 
     def make(script):
         command = tmp_path / "mvn"
         command.write_text(
-            '#!/bin/sh\nfor part in "$@"; do case "$part" in -DoutputDirectory=*) cd "${part#*=}";; esac; done\n'
-            + script
+            '#!/bin/sh\nwhile [ "$1" != -f ]; do shift; done\ncd "$(dirname "$2")" || exit 1\n'
+            'for part in "$@"; do case "$part" in -DoutputDirectory=*) out="${part#*=}";; esac; done\n'
+            'mkdir -p "$out" && cd "$out" || exit 1\n' + script
         )
         command.chmod(0o755)
         return str(command)
@@ -53,6 +58,12 @@ def test_a_jar_that_was_changed_is_fetched_again(jars, tmp_path, mvn):
     (folder / jar.file_name).write_bytes(b"something else")
     fetch_jars(folder, say=lambda _: None, mvn=mvn(f"cp {jars / jar.file_name} .\n"))
     assert hashlib.sha256((folder / jar.file_name).read_bytes()).hexdigest() == jar.sha256
+
+
+def test_a_relative_folder_is_one_below_the_working_folder(jars, tmp_path, mvn):
+    fetch_jars(jars, say=lambda _: None)
+    fetch_jars(Path("here/jars"), say=lambda _: None, mvn=mvn(f"cp {jars}/*.jar .\n"))
+    assert len(list((tmp_path / "here/jars").glob("*.jar"))) == 92
 
 
 def test_what_arrives_with_another_hash_is_refused_and_not_kept(tmp_path, mvn):

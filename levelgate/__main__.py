@@ -1,0 +1,5 @@
+"""`python -m levelgate` is the command `levelgate`."""
+
+from levelgate.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""`levelgate simulate …`, a module a subcommand."""
