@@ -159,10 +159,10 @@ def test_a_process_that_ends_by_itself_is_started_again_but_not_for_ever(folder)
         watching = thread.submit(stack.watch)
         try:
             for _ in range(5):
-                stack.part("receiver").process.kill()
+                stack.part("receiver").kill()
                 while said.get(timeout=30) != "receiver is ready again":
                     pass
-            stack.part("receiver").process.kill()
+            stack.part("receiver").kill()
             with pytest.raises(StartFailed, match="receiver has ended"):
                 watching.result(timeout=30)
         finally:
