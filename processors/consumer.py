@@ -12,6 +12,7 @@ What Kafka's client does behind our back, and what is done about each (aiokafka 
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime
 
@@ -31,22 +32,18 @@ from levelgate.broker import client_options
 from processors.ledger import POSTGRES_AWAY, Ledger
 from processors.ledger_rows import PairEntry
 from processors.ownership import Ownership
-from processors.pairs import Dead, Failure, History, Record
+from processors.pairs import Record
 from processors.parking import Lines, Parking
 from processors.partitions import Number, Phase, by_number
+from processors.records import ENVELOPE_HANDLER, burial, is_broken, read
 from processors.scheduler import Scheduler
-from schemas.envelope import NO_TENANT, Envelope, from_headers
-from schemas.errors import BrokenEnvelope
-from schemas.ids import AppName, DeliveryId
+from schemas.ids import AppName
 from schemas.logs import get_logger
 from schemas.metrics import WorkerMetrics
 from schemas.settings import Kafka, Worker
 from schemas.topics import Topics, max_message_bytes
 
 log = get_logger(__name__)
-
-ENVELOPE_HANDLER = "levelgate.envelope"
-"""Whose dead letter a record becomes that no receiver of ours can have written."""
 
 _POLL_MS = 100
 _POLL_RECORDS = 500
@@ -198,7 +195,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
             # Only a foreign writer can name an app that settings don't: the label stays a closed set.
             self._metrics.consumed.labels(app if app in self._apps else "other", family).inc()
             finished = self._finisher(held, tp, record.offset)
-            if record.envelope.reason == BROKEN:
+            if is_broken(record):
                 self._bury(record, held.epoch, finished)
             else:
                 self._scheduler.add(record, epoch=held.epoch, finished=finished)
@@ -211,11 +208,9 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         return finished
 
     def _bury(self, record: Record, epoch: int, finished: Callable[[bool], None]) -> None:
-        now = datetime.now(UTC)
-        failure = Failure(now, "BrokenEnvelope", "the record's headers make no envelope: who else writes to the topic?")
-        outcome = Dead(now, History(1, (failure,)))
         self._metrics.dead.labels(ENVELOPE_HANDLER, "broken").inc()
-        self._ledger.put(PairEntry(epoch, record, record.pair(ENVELOPE_HANDLER, 0), outcome, False, finished))  # noqa: FBT003 -- was_parked
+        pair = record.pair(ENVELOPE_HANDLER, 0)
+        self._ledger.put(PairEntry(epoch, record, pair, burial(), False, finished))  # noqa: FBT003 -- was_parked
 
     async def _skip_lost(self, client: AIOKafkaConsumer, offsets: dict[TopicPartition, int]) -> None:
         """Go on at the earliest record where retention took what was to be read next."""
@@ -245,8 +240,6 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         client.pause(*((wanted - self._paused) & assigned))
         client.resume(*((self._paused - wanted) & assigned))
         self._paused = wanted
-
-    # -- rebalances, in the coordinator's task ---------------------------------------------------------------------
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Pause at once, then claim and resume beside the poll loop."""
@@ -292,8 +285,6 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         self._numbers = {}
         self._paused = set()
         log.info("partitions_given_back", partitions=sorted(numbers))
-
-    # -- claiming --------------------------------------------------------------------------------------------------
 
     def _start_claiming(self) -> None:
         self._stop_claiming()
@@ -344,8 +335,6 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
                 held.begin(tp, start)
                 client.seek(tp, start)
 
-    # -- commits ---------------------------------------------------------------------------------------------------
-
     async def _commit_now_and_then(self) -> None:
         while True:
             await asyncio.sleep(self._worker.commit_interval_s)
@@ -376,8 +365,6 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         else:
             self._committed |= offsets
 
-    # -- the end, and what metrics ask ------------------------------------------------------------------------------
-
     async def stop(self) -> None:
         """Take no more, finish or cancel what runs, commit, leave the group. Bounded in time."""
         self._stopping = True
@@ -390,46 +377,22 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
                     await self._client.stop()
 
     def observe(self) -> None:
-        """Set lag and age of the oldest unfinished delivery, by family."""
-        client = self._client
-        lags: dict[str, int] = {}
-        ages: dict[str, float] = {}
+        """Set lag and age of the oldest unfinished delivery, by family, and the partition numbers by phase."""
         now = datetime.now(UTC)
+        lags: Counter[str] = Counter()
+        ages: dict[str, float] = {}
         for held in self._numbers.values():
-            for tp, tracker in held.trackers.items():
+            for tp in held.trackers:
                 family = self._topics.family(tp.topic)
-                highwater = client.highwater(tp) if client is not None and tp in client.assignment() else None
-                done = tracker.committable
-                lags[family] = lags.get(family, 0) + (max(0, highwater - done) if highwater and done is not None else 0)
+                lags[family] += held.lag(tp, self._highwater(tp))
                 oldest = held.oldest_received_at(tp)
-                age = (now - oldest).total_seconds() if oldest else 0.0
-                ages[family] = max(ages.get(family, 0.0), age)
-        for family, lag in lags.items():
-            self._metrics.lag.labels(family).set(lag)
-            self._metrics.oldest_unfinished.labels(family).set(max(0.0, ages[family]))
+                ages[family] = max(ages.get(family, 0.0), (now - oldest).total_seconds() if oldest else 0.0)
+        for family, age in ages.items():
+            self._metrics.lag.labels(family).set(lags[family])
+            self._metrics.oldest_unfinished.labels(family).set(age)
         for phase, count in self.phases().items():
             self._metrics.partitions.labels(phase).set(count)
 
-
-BROKEN = "broken_envelope"
-
-
-def read(record: ConsumerRecord) -> Record:
-    """Return a Kafka record as a delivery; one that has no envelope gets one that says so."""
-    headers = list(record.headers)
-    body = record.value or b""
-    try:
-        # Postgres can't store NUL in a text: what has one is no envelope of ours.
-        envelope = None if any(b"\x00" in value for _, value in headers) else from_headers(headers)
-    except BrokenEnvelope:
-        envelope = None
-    if envelope is None:
-        envelope = Envelope(
-            id=DeliveryId(f"{record.topic}-{record.partition}-{record.offset}"),
-            type="broken",
-            app=AppName("-"),
-            tenant=NO_TENANT,
-            received_at=datetime.fromtimestamp(record.timestamp / 1000, UTC),
-            reason=BROKEN,
-        )
-    return Record(envelope, record.topic, record.partition, record.offset, headers, body)
+    def _highwater(self, tp: TopicPartition) -> int | None:
+        client = self._client
+        return client.highwater(tp) if client is not None and tp in client.assignment() else None

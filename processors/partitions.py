@@ -61,6 +61,11 @@ class Number:
         self._full = self.unfinished > quota // 2 if self._full else self.unfinished >= quota
         return self._full or self.trackers[tp].gap >= max_gap
 
+    def lag(self, tp: TopicPartition, highwater: int | None) -> int:
+        """How many records of `tp` are published and not finished; 0 while the broker has told no high-water mark."""
+        done = self.trackers[tp].committable
+        return max(0, highwater - done) if highwater is not None and done is not None else 0
+
     def oldest_received_at(self, tp: TopicPartition) -> datetime | None:
         """When the oldest unfinished delivery of `tp` was received."""
         return min(self.received[tp].values(), default=None)

@@ -7,8 +7,8 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
 from levelgate.broker import client_options
-from processors.consumer import read
 from processors.deliveries import Trace
+from processors.records import read
 from schemas.settings import Kafka
 from schemas.topics import Topics
 
