@@ -31,8 +31,9 @@ def run(command: Callable[[Settings], Coroutine[Any, Any, Result]]) -> Result:
 
     settings = load_settings()
     configure_logs(Log(level="warning"))
-    # It logs each refused connection; the command says it once, in its own words.
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    # They log each refused or interrupted connection; the command says it once, in its own words, or ends quietly.
+    for noisy in ("aiokafka", "asyncio"):
+        logging.getLogger(noisy).setLevel(logging.CRITICAL)
     return asyncio.run(command(settings))
 
 

@@ -30,6 +30,7 @@ PORT_VARIABLES = {
 
 _PROBE_TIMEOUT_S = 2.0
 _WATCH_POLL_S = 0.5
+_INTERRUPT_AGAIN_S = 0.5
 _RESTARTS = 5
 """How often a process that ends by itself is started again before the stack is given up."""
 
@@ -161,21 +162,24 @@ class LocalStack:
         SIGINT, SIGTERM and SIGHUP interrupt it, which is a normal end; while parts stop they are not heard.
         To be entered in the main thread.
         """
-        interrupted = False
+        is_ending = False
 
         def interrupt(_number: int, _frame: FrameType | None) -> None:
-            nonlocal interrupted
-            if not interrupted:  # Impatience must not cut the stopping short.
-                interrupted = True
-                raise KeyboardInterrupt
+            if is_ending:  # Impatience must not cut the stopping short.
+                return
+            # Python drops an exception that comes within a weak reference's callback: then it comes again.
+            signal.setitimer(signal.ITIMER_REAL, _INTERRUPT_AGAIN_S)
+            raise KeyboardInterrupt
 
-        before = {number: signal.signal(number, interrupt) for number in _INTERRUPTS}
+        before = {number: signal.signal(number, interrupt) for number in (*_INTERRUPTS, signal.SIGALRM)}
         try:
             yield
         except KeyboardInterrupt:
+            is_ending = True
             self._say("stopping")
         finally:
-            interrupted = True
+            is_ending = True
+            signal.setitimer(signal.ITIMER_REAL, 0)
             try:
                 self.down()
             finally:

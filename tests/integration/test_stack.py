@@ -229,6 +229,34 @@ def test_an_interrupted_foreground_leaves_no_process_even_when_interrupted_again
     assert not any(psutil.pid_exists(part.pid) for part in parts)
 
 
+SWALLOWING = """
+import sys, time
+from pathlib import Path
+from levelgate.local.stack import LocalStack
+
+with LocalStack(Path(sys.argv[1])).foreground():
+    try:
+        print("up", flush=True)
+        time.sleep(600)
+    except KeyboardInterrupt:
+        time.sleep(600)
+print("ended", flush=True)
+"""
+
+
+def test_an_interruption_that_is_swallowed_comes_again(folder):
+    with killed_at_the_end(
+        [sys.executable, "-c", SWALLOWING, str(folder)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    ) as foreground:
+        assert foreground.stdout
+        assert foreground.stdout.readline() == "up\n"
+        foreground.send_signal(signal.SIGINT)
+        assert foreground.stdout.read() == "ended\n"
+
+
 @pytest.mark.expected_errors("^aiokafka.*NotLeaderForPartition")
 async def test_a_killed_broker_comes_back_on_its_port_with_its_records(own_kafka):
     broker = await own_kafka()
