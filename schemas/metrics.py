@@ -64,6 +64,12 @@ class ApiMetrics:
             ["app", "family", "status"],
             registry=registry,
         )
+        self.calls_deferred = Counter(
+            "levelgate_api_calls_deferred_total",
+            "Calls put off because their tenant's limits were spent; the vendor was not asked",
+            ["app"],
+            registry=registry,
+        )
         self.call_duration = Histogram(
             "levelgate_api_call_duration_seconds",
             "Duration of API calls",

@@ -109,6 +109,9 @@ class Vendor(_Part):
     api_url: HttpUrl = "https://services.leadconnectorhq.com"
     consent_url: HttpUrl = "https://marketplace.gohighlevel.com/v2/oauth/chooselocation"
     call_timeout_s: float = Field(default=30.0, gt=0)
+    burst_calls: int = Field(default=100, ge=1)
+    """API calls that an app may make for a tenant in `burst_interval_s`, where answers do not say otherwise."""
+    burst_interval_s: float = Field(default=10.0, gt=0)
 
 
 class Kafka(_Part):

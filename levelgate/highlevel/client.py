@@ -1,13 +1,14 @@
 """One call of the vendor's API, whichever operation: token, Version header, typed errors, one retry after a 401.
 
-Knows operations only as data, so that modules for all of the vendor's families can be generated on top of it. Keeps
-no budget: it remembers what the answers say of the limits, for whoever does.
+Knows operations only as data, so that modules for all of the vendor's families can be generated on top of it. Makes
+no call that the vendor's limits would refuse, as far as it can know.
 """
 
+import asyncio
 import re
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -17,6 +18,7 @@ import orjson
 from pydantic import SecretStr
 from yarl import URL
 
+from levelgate.highlevel.budget import Allowance, Budget, Learning
 from levelgate.highlevel.rate_limits import RateLimits, rate_limits, wait_after_429
 from levelgate.highlevel.tokens import TokenStore
 from levelgate.highlevel.wire import Answer, exchange
@@ -54,8 +56,8 @@ class HighLevelClient:
         self._timeout_s = vendor.call_timeout_s
         self._tokens = tokens
         self._metrics = metrics
-        self.limits: dict[tuple[AppName, TenantId], RateLimits] = {}
-        """What the latest answer said of each app's and tenant's limits."""
+        self._allowance = Allowance(vendor.burst_calls, vendor.burst_interval_s)
+        self._budgets: dict[tuple[AppName, TenantId], _Spending] = {}
 
     async def request(
         self,
@@ -72,8 +74,9 @@ class HighLevelClient:
 
         A query parameter that is None is left out. `on_call` is told of each call that is made.
 
-        Raises ApiNotFound, ApiRejected (another 4xx), RateLimited (429, with how long to wait), ApiUnavailable
-        (5xx, no usable answer: the call may have had its effect), and what `TokenStore.access_token` raises.
+        Raises ApiNotFound, ApiRejected (another 4xx), RateLimited (429, or none is left: with how long to wait),
+        ApiUnavailable (5xx, no usable answer: the call may have had its effect), and what `TokenStore.access_token`
+        raises.
         """
         concrete = _concrete_path(operation, path or {})
         url = _url(self._base + concrete, query or {})
@@ -90,29 +93,62 @@ class HighLevelClient:
 
     async def _send(self, app: AppName, tenant: TenantId, call: "_Call", token: SecretStr) -> Answer:
         operation = call.operation
+        named = f"{operation.method} {call.path}"
+        spending = await self._admitted(app, tenant, named)
         began = time.perf_counter()
         status: int | None = None
+        limits: RateLimits | None = None
         try:
             answer = await exchange(
                 self._session,
                 operation.method,
                 call.url,
-                named=f"{operation.method} {call.path}",
+                named=named,
                 headers=_headers(operation, token, has_body=call.body is not None),
                 data=call.body,
                 timeout_s=self._timeout_s,
             )
             status = answer.status
+            limits = rate_limits(answer.headers)
         finally:
+            spending.ended(limits)
             elapsed_s = time.perf_counter() - began
             self._metrics.calls.labels(app=app, family=operation.family, status=_status_class(status)).inc()
             self._metrics.call_duration.labels(family=operation.family).observe(elapsed_s)
             if call.on_call is not None:
                 call.on_call(ApiCall(operation.method, call.path, status, round(elapsed_s * 1000, 1)))
-        limits = rate_limits(answer.headers)
-        if limits is not None:
-            self.limits[app, tenant] = limits
         return answer
+
+    async def _admitted(self, app: AppName, tenant: TenantId, named: str) -> "_Spending":
+        """Count a call against the tenant's budget; raise RateLimited where none is left now."""
+        spending = self._budgets.get((app, tenant))
+        if spending is None:
+            spending = self._budgets[app, tenant] = _Spending(Budget(self._allowance))
+        wait_s = await spending.ask()
+        if wait_s > 0:
+            self._metrics.calls_deferred.labels(app=app).inc()
+            raise RateLimited(f"{named} waits for its tenant's limits", after=timedelta(seconds=wait_s))
+        return spending
+
+
+class _Spending:
+    """One tenant's budget, and those who wait while one call is out to learn it."""
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self._told = asyncio.Event()
+
+    async def ask(self) -> float:
+        """Return 0 where a call may go out now, else how long to wait, in seconds."""
+        while isinstance(answer := self._budget.ask(time.monotonic()), Learning):
+            self._told.clear()
+            await self._told.wait()
+        return answer
+
+    def ended(self, limits: RateLimits | None) -> None:
+        """Note the end of a call that was let out."""
+        self._budget.ended(time.monotonic(), limits)
+        self._told.set()
 
 
 class _Call(msgspec.Struct, frozen=True):

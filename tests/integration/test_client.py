@@ -95,11 +95,25 @@ async def test_a_call_brings_the_entity_and_tells_what_it_did(client):
     assert made[0].ms > 0
 
 
-async def test_what_the_vendor_says_of_its_limits_is_remembered(client, api):
-    await api.contacts.get(CONTACT["id"])
-    limits = client.limits[APP, TENANT]
-    assert (limits.limit, limits.remaining, limits.interval) == (100, 99, timedelta(seconds=10))
-    assert (limits.daily_limit, limits.daily_remaining) == (200_000, 199_999)
+async def test_what_the_vendor_says_is_spent_is_not_asked_for(api, simulator):
+    simulator.limit(burst=3)
+    outcomes = await asyncio.gather(*(api.contacts.get(CONTACT["id"]) for _ in range(20)), return_exceptions=True)
+    waiting = [outcome for outcome in outcomes if isinstance(outcome, RateLimited)]
+    assert (len(waiting), len(outcomes) - len(waiting)) == (17, 3)
+    assert all(timedelta(seconds=9) < outcome.after < timedelta(seconds=11) for outcome in waiting)
+    assert simulator.limited == 0
+
+
+async def test_what_a_former_owner_spent_costs_one_refusal_at_most(settings, simulator):
+    simulator.put("contact", LOCATION, CONTACT)
+    simulator.limit(burst=3)
+    async with our_side(settings) as former, our_side(settings) as new:
+        await install(former, simulator.grant(LOCATION)["access_token"])
+        await asyncio.gather(*(Api(former.client, APP, TENANT).contacts.get(CONTACT["id"]) for _ in range(3)))
+        calls = (Api(new.client, APP, TENANT).contacts.get(CONTACT["id"]) for _ in range(20))
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    assert all(isinstance(outcome, RateLimited) for outcome in outcomes)
+    assert simulator.limited == 1
 
 
 async def test_an_entity_that_does_not_exist_is_told_from_other_refusals(api):
@@ -111,8 +125,7 @@ async def test_an_entity_that_does_not_exist_is_told_from_other_refusals(api):
 
 
 async def test_a_429_says_how_long_to_wait(api, simulator):
-    simulator.limit(burst=1)
-    await api.contacts.get(CONTACT["id"])
+    simulator.limit(burst=0)
     with pytest.raises(RateLimited) as caught:
         await api.contacts.get(CONTACT["id"])
     assert caught.value.after == timedelta(seconds=10)
