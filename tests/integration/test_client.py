@@ -100,7 +100,7 @@ async def test_what_the_vendor_says_is_spent_is_not_asked_for(api, simulator):
     outcomes = await asyncio.gather(*(api.contacts.get(CONTACT["id"]) for _ in range(20)), return_exceptions=True)
     waiting = [outcome for outcome in outcomes if isinstance(outcome, RateLimited)]
     assert (len(waiting), len(outcomes) - len(waiting)) == (17, 3)
-    assert all(timedelta(seconds=9) < outcome.after < timedelta(seconds=11) for outcome in waiting)
+    assert all(outcome.after and timedelta(seconds=9) < outcome.after < timedelta(seconds=11) for outcome in waiting)
     assert simulator.limited == 0
 
 
