@@ -27,6 +27,8 @@ async def keep_days(pool: Pool, *, days: int, now: datetime) -> None:
         for table, column in _TABLES.items():
             await _make(connection, table, now)
             await _drop(connection, table, column, now - timedelta(days=days))
+        # A discarded pair is remembered as long as a done one.
+        await connection.execute("DELETE FROM dead WHERE discarded_at < $1", now - timedelta(days=days))
 
 
 async def _make(connection: Connection, table: str, now: datetime) -> None:

@@ -7,7 +7,10 @@ from typing import Any
 
 import msgspec
 
+from processors.filters import ALL_PAIRS, PairFilter
 from processors.pairs import Pair
+from processors.records import ENVELOPE_HANDLER
+from processors.redrive import DeadPair
 from processors.sql import Pool, fetch, queries
 from schemas.envelope import Headers
 
@@ -66,20 +69,50 @@ class DeadLetters:
             )
 
 
-async def list_dead(
-    pool: Pool,
-    *,
-    app: str | None = None,
-    tenant: str | None = None,
-    type_: str | None = None,
-    handler: str | None = None,
-    most: int = 100,
-) -> list[dict[str, Any]]:
+async def list_dead(pool: Pool, chosen: PairFilter = ALL_PAIRS, *, most: int = 100) -> list[dict[str, Any]]:
     """Return dead pairs for a listing, the newest first; times are aware datetimes."""
-    rows = await fetch(_SQL.list_dead(pool, app=app, tenant=tenant, type=type_, handler=handler, most=most))
+    rows = await fetch(_SQL.list_dead(pool, most=most, **chosen.parameters()))
     return [dict(row) | {"errors": msgspec.json.decode(row["errors"])} for row in rows]
 
 
+async def choose_dead(pool: Pool, chosen: PairFilter) -> list[DeadPair]:
+    """Return all dead pairs that fit a filter, the oldest first: what `redrive` and `discard` take."""
+    return [
+        DeadPair(
+            Pair(r["app"], r["tenant"], r["delivery"], r["run"], r["handler"], r["element"]),
+            type=r["type"],
+            error=r["error"],
+            group=r["group_id"],
+            partition=r["partition"],
+            died_at=r["died_at"],
+            can_run=r["is_held"] and r["handler"] != ENVELOPE_HANDLER,
+        )
+        for r in await fetch(_SQL.choose_dead(pool, **chosen.parameters()))
+    ]
+
+
+async def show_dead(
+    pool: Pool, delivery: str, *, app: str | None = None, handler: str | None = None
+) -> list[dict[str, Any]]:
+    """Return all that is kept of a delivery's dead pairs, discarded ones too; `body` is None where it is gone."""
+    return [
+        dict(row)
+        | {
+            "errors": msgspec.json.decode(row["errors"]),
+            "calls": msgspec.json.decode(row["calls"]),
+            "headers": _texts(row["headers"]) if row["headers"] is not None else None,
+        }
+        for row in await fetch(_SQL.show_dead(pool, delivery=delivery, app=app, handler=handler))
+    ]
+
+
+def _texts(headers: bytes) -> list[tuple[str, str]]:
+    return [
+        (name, value.decode(errors="replace"))
+        for name, value in msgspec.msgpack.decode(headers, type=list[tuple[str, bytes]])
+    ]
+
+
 async def count_dead(pool: Pool) -> int:
-    """Return how many pairs are dead."""
+    """Return how many pairs are dead and not discarded."""
     return int(await _SQL.count_dead(pool))

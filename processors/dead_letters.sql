@@ -1,19 +1,52 @@
--- name: list_dead(app, tenant, type, handler, most)
+-- name: list_dead(app, tenant, type, handler, error, since, until, deliveries, most)
 -- Dead pairs for the operator, the newest first; a null filter lets all pass.
 SELECT app, tenant, delivery, run, handler, element, type, entity, topic, partition, record_offset, attempts, died_at, errors
 FROM dead
-WHERE (CAST(:app AS text) IS NULL OR app = :app) AND (CAST(:tenant AS text) IS NULL OR tenant = :tenant)
+WHERE discarded_at IS NULL
+AND (CAST(:app AS text) IS NULL OR app = :app) AND (CAST(:tenant AS text) IS NULL OR tenant = :tenant)
 AND (CAST(:type AS text) IS NULL OR type = :type) AND (CAST(:handler AS text) IS NULL OR handler = :handler)
+AND (CAST(:error AS text) IS NULL OR errors -> -1 ->> 'error' = :error)
+AND (CAST(:since AS timestamptz) IS NULL OR died_at >= :since)
+AND (CAST(:until AS timestamptz) IS NULL OR died_at < :until)
+AND (CAST(:deliveries AS text[]) IS NULL OR delivery = ANY(CAST(:deliveries AS text[])))
 ORDER BY died_at DESC LIMIT :most;
 
+-- name: choose_dead(app, tenant, type, handler, error, since, until, deliveries)
+-- The same without what is long, the oldest first: what redrive and discard are about to move.
+SELECT app, tenant, delivery, run, handler, element, type, group_id, partition, died_at,
+    COALESCE(errors -> -1 ->> 'error', '') AS error,
+    EXISTS (
+        SELECT FROM held AS h
+        WHERE h.app = dead.app AND h.tenant = dead.tenant AND h.delivery = dead.delivery AND h.run = dead.run
+    ) AS is_held
+FROM dead
+WHERE discarded_at IS NULL
+AND (CAST(:app AS text) IS NULL OR app = :app) AND (CAST(:tenant AS text) IS NULL OR tenant = :tenant)
+AND (CAST(:type AS text) IS NULL OR type = :type) AND (CAST(:handler AS text) IS NULL OR handler = :handler)
+AND (CAST(:error AS text) IS NULL OR errors -> -1 ->> 'error' = :error)
+AND (CAST(:since AS timestamptz) IS NULL OR died_at >= :since)
+AND (CAST(:until AS timestamptz) IS NULL OR died_at < :until)
+AND (CAST(:deliveries AS text[]) IS NULL OR delivery = ANY(CAST(:deliveries AS text[])))
+ORDER BY died_at, record_offset, element, handler;
+
+-- name: show_dead(delivery, app, handler)
+-- All that is kept of a delivery's dead pairs, discarded ones too; their headers and body while these are needed.
+SELECT d.app, d.tenant, d.delivery, d.run, d.handler, d.element, d.type, d.entity, d.topic, d.partition, d.record_offset,
+    d.attempts, d.died_at, d.published_at, d.discarded_at, d.errors, d.calls, h.headers, h.body
+FROM dead AS d LEFT JOIN held AS h USING (app, tenant, delivery, run)
+WHERE d.delivery = :delivery AND (CAST(:app AS text) IS NULL OR d.app = :app)
+AND (CAST(:handler AS text) IS NULL OR d.handler = :handler)
+ORDER BY d.app, d.tenant, d.run, d.element, d.handler;
+
 -- name: count_dead()$
-SELECT count(*) FROM dead;
+SELECT count(*) FROM dead WHERE discarded_at IS NULL;
 
 -- name: unpublished(group_id, partitions, most)
 -- Dead pairs that outside consumers have not been told of.
 SELECT d.app, d.tenant, d.delivery, d.run, d.handler, d.element, d.attempts, d.errors, d.died_at, d.type, h.headers, h.body
 FROM dead AS d JOIN held AS h USING (app, tenant, delivery, run)
 WHERE d.group_id = :group_id AND d.partition = ANY(CAST(:partitions AS integer[])) AND d.published_at IS NULL
+AND d.discarded_at IS NULL
 ORDER BY d.died_at LIMIT :most;
 
 -- name: mark_published(apps, tenants, deliveries, runs, handlers, elements, died_ats)!

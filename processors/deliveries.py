@@ -21,6 +21,7 @@ class HandlerTrace(msgspec.Struct, frozen=True):
     name: str
     element: int
     state: str
+    """done, parked, dead, or discarded: dead, and given up for good by an operator."""
     attempts: int
     last_error: str | None
 
@@ -83,7 +84,8 @@ def _handler(pair: Any) -> HandlerTrace:  # noqa: ANN401 -- a row of pairs
 
 def _state(row: Any, handlers: Sequence[HandlerTrace]) -> State:  # noqa: ANN401 -- a row of find
     states = {handler.state for handler in handlers}
-    if "dead" in states:
+    # What was discarded did not get done: the delivery goes on counting as dead.
+    if states & {"dead", "discarded"}:
         return "dead"
     if row["quarantine_reason"] is not None:
         return "quarantined"

@@ -13,7 +13,7 @@ UNION ALL
 SELECT handler, element, 'parked', attempts, errors, calls FROM parked
 WHERE app = :app AND delivery = :id AND run = :run
 UNION ALL
-SELECT handler, element, 'dead', attempts, errors, calls FROM dead
+SELECT handler, element, CASE WHEN discarded_at IS NULL THEN 'dead' ELSE 'discarded' END, attempts, errors, calls FROM dead
 WHERE app = :app AND delivery = :id AND run = :run;
 
 -- name: states(ids)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from processors.ledger import POSTGRES_AWAY
 from processors.pairs import Pair
-from processors.parking import Parking
+from processors.parking import DuePair, Lines, Parking
 from processors.scheduler import Scheduler
 from schemas.logs import get_logger
 
@@ -28,12 +28,16 @@ class _Key(NamedTuple):
 class DuePairs:
     """Polls the parked pairs of the active numbers; `run` is its task.
 
-    A line's head alone is ever due, so that its pairs come back in order, one after the other.
+    A line's head alone is ever due, so that its pairs come back in order, one after the other. Redriven pairs
+    are due beside it: each joins its line when no delivery of its entity runs, and is in order with nothing.
     """
 
-    def __init__(self, parking: Parking, scheduler: Scheduler, *, active: Callable[[], dict[int, int]]) -> None:
+    def __init__(
+        self, parking: Parking, scheduler: Scheduler, lines: Lines, *, active: Callable[[], dict[int, int]]
+    ) -> None:
         self._parking = parking
         self._scheduler = scheduler
+        self._lines = lines
         self._active = active
         self._taken: set[_Key] = set()
         self._over: set[_Key] = set()
@@ -72,8 +76,21 @@ class DuePairs:
                 continue
             self._taken.add(key)
             taken += 1
-            self._scheduler.add_parked(each, epoch=key.epoch, finished=self._finisher(key))
+            if each.is_redriven:
+                self._scheduler.add_turn(each.record, self._joiner(each, key))
+            else:
+                self._scheduler.add_parked(each, epoch=key.epoch, finished=self._finisher(key))
         return taken
+
+    def _joiner(self, due: DuePair, key: _Key) -> Callable[[], None]:
+        def join() -> None:
+            if self._active().get(key.number) != key.epoch:
+                return
+            # From now on deliveries of its entity park behind it, and its parked ones take turns with it.
+            self._lines.join(key.number, due.record.line(due.pair.handler))
+            self._scheduler.add_parked(due, epoch=key.epoch, finished=self._finisher(key))
+
+        return join
 
     def _finisher(self, key: _Key) -> Callable[[bool], None]:
         def finished(ours: bool) -> None:  # noqa: ARG001, FBT001 -- the ledger's callback

@@ -75,7 +75,7 @@ WHERE parked.app = k.app AND parked.tenant = k.tenant AND parked.delivery = k.de
 AND parked.run = k.run AND parked.handler = k.handler AND parked.element = k.element;
 
 -- name: release_lines(group_id, partitions, apps, tenants, topics, entities, handlers, runs, now)!
--- The first pair of each line becomes due where it only waited behind one that is gone.
+-- The first pair of each line becomes due where it only waited behind one that is gone; nobody waits for a redriven one.
 UPDATE parked SET due_at = :now, reason = 'retry'
 FROM unnest(
     CAST(:partitions AS integer[]), CAST(:apps AS text[]), CAST(:tenants AS text[]), CAST(:topics AS text[]),
@@ -84,7 +84,7 @@ FROM unnest(
 CROSS JOIN LATERAL (
     SELECT p.delivery, p.element FROM parked AS p
     WHERE p.group_id = :group_id AND p.partition = l.partition AND p.app = l.app AND p.tenant = l.tenant
-    AND p.topic = l.topic AND p.entity = l.entity AND p.handler = l.handler AND p.run = l.run
+    AND p.topic = l.topic AND p.entity = l.entity AND p.handler = l.handler AND p.run = l.run AND p.reason <> 'redriven'
     ORDER BY p.record_offset, p.element LIMIT 1
 ) AS head
 WHERE parked.app = l.app AND parked.tenant = l.tenant AND parked.delivery = head.delivery AND parked.run = l.run
@@ -97,4 +97,7 @@ DELETE FROM held USING unnest(
 ) AS k (app, tenant, delivery, run)
 WHERE held.app = k.app AND held.tenant = k.tenant AND held.delivery = k.delivery AND held.run = k.run
 AND NOT EXISTS (SELECT FROM parked AS p WHERE p.app = k.app AND p.tenant = k.tenant AND p.delivery = k.delivery AND p.run = k.run)
-AND NOT EXISTS (SELECT FROM dead AS d WHERE d.app = k.app AND d.tenant = k.tenant AND d.delivery = k.delivery AND d.run = k.run);
+AND NOT EXISTS (
+    SELECT FROM dead AS d
+    WHERE d.app = k.app AND d.tenant = k.tenant AND d.delivery = k.delivery AND d.run = k.run AND d.discarded_at IS NULL
+);

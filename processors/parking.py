@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from levelgate.highlevel.client import ApiCall
+from processors.filters import ALL_PAIRS, PairFilter
 from processors.pairs import Failure, History, Line, Pair, Record
 from processors.sql import Pool, fetch, queries
 from schemas.envelope import from_headers
@@ -17,6 +18,9 @@ _SQL = queries(__file__)
 
 _QUERY_TIMEOUT_S = 30.0
 
+REDRIVEN = "redriven"
+"""The reason of a pair that was dead, until its first run from there has ended."""
+
 
 class DuePair(msgspec.Struct, frozen=True):
     """A parked pair whose time has come, with the delivery it belongs to."""
@@ -24,6 +28,8 @@ class DuePair(msgspec.Struct, frozen=True):
     pair: Pair
     record: Record
     history: History
+    is_redriven: bool = False
+    """Whether it was dead and is not in its line yet: it joins when its turn comes."""
 
 
 class Lines:
@@ -96,17 +102,9 @@ class Parking:
         return {row["reason"]: row["pairs"] for row in rows}
 
 
-async def list_parked(
-    pool: Pool,
-    *,
-    app: str | None = None,
-    tenant: str | None = None,
-    type_: str | None = None,
-    handler: str | None = None,
-    most: int = 100,
-) -> list[dict[str, Any]]:
+async def list_parked(pool: Pool, chosen: PairFilter = ALL_PAIRS, *, most: int = 100) -> list[dict[str, Any]]:
     """Return parked pairs for a listing, the ones due first at the top; times are aware datetimes."""
-    rows = await fetch(_SQL.list_parked(pool, app=app, tenant=tenant, type=type_, handler=handler, most=most))
+    rows = await fetch(_SQL.list_parked(pool, most=most, **chosen.parameters()))
     return [dict(row) | {"errors": msgspec.json.decode(row["errors"])} for row in rows]
 
 
@@ -124,4 +122,4 @@ def _due(row: Any) -> DuePair:  # noqa: ANN401 -- a row of take_due
         msgspec.json.decode(row["errors"], type=tuple[Failure, ...]),
         msgspec.json.decode(row["calls"], type=tuple[ApiCall, ...]),
     )
-    return DuePair(pair, record, history)
+    return DuePair(pair, record, history, row["reason"] == REDRIVEN)

@@ -54,10 +54,21 @@ class Scheduler:
 
     def add(self, record: Record, *, epoch: int, finished: Callable[[bool], None]) -> None:
         """Queue a delivery behind the earlier ones of its entity."""
+        self._add(record, lambda: self._dispatcher.dispatch(record, epoch=epoch, finished=finished))
+
+    def add_turn(self, record: Record, begin: Callable[[], None]) -> None:
+        """Queue a call among the deliveries of the record's entity: none of them runs when it is made."""
+
+        async def turn() -> None:
+            begin()
+
+        self._add(record, turn)
+
+    def _add(self, record: Record, run: Callable[[], Awaitable[None]]) -> None:
         env = record.envelope
         tenant = (env.app, env.tenant)
-        job = _Job(record.partition, lambda: self._dispatcher.dispatch(record, epoch=epoch, finished=finished))
-        self._lanes.add(job, lane=(record.topic, *tenant, record.entity, record.run), tenant=tenant)
+        lane = (record.topic, *tenant, record.entity, record.run)
+        self._lanes.add(_Job(record.partition, run), lane=lane, tenant=tenant)
         self.pump()
 
     def add_parked(self, due: DuePair, *, epoch: int, finished: Callable[[bool], None]) -> None:

@@ -56,6 +56,8 @@ async def open_pool(settings: Settings) -> AsyncIterator[Pool]:
         yield pool
     except asyncpg.UndefinedTableError:
         raise LevelgateError("the database has no tables of Levelgate yet: run `levelgate migrate`") from None
+    except asyncpg.UndefinedColumnError:
+        raise LevelgateError("the database's tables are of an older version: run `levelgate migrate`") from None
     except asyncpg.PostgresConnectionError as error:
         raise Unreachable(_postgres_away(error)) from None
     finally:

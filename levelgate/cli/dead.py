@@ -1,49 +1,16 @@
-"""`levelgate dead list`."""
+"""`levelgate dead …`: dead letters, looked at, run again, or given up for good."""
 
-from typing import Any
+from levelgate.cli.lazy import LazyGroup
 
-import click
-
-from levelgate.cli.lazy import example
-from levelgate.cli.output import json_option, print_json, print_table
-from levelgate.cli.pairs import last_error, pair_filters
-
-
-@click.group(name="dead")
-def command() -> None:
-    """Look at dead letters: what was given up, kept with its whole history."""
-
-
-@command.command(
-    "list",
-    epilog=example(
-        """
-levelgate dead list
-levelgate dead list --type ContactCreate --json
-"""
-    ),
+command = LazyGroup(
+    name="dead",
+    sections={
+        "Commands": {
+            "list": ("levelgate.cli.dead_letters.listing", "List what was given up, the newest first."),
+            "show": ("levelgate.cli.dead_letters.show", "Show all that is kept of one delivery's dead letters."),
+            "redrive": ("levelgate.cli.dead_letters.redrive", "Run dead letters again, a few first if you like."),
+            "discard": ("levelgate.cli.dead_letters.discard", "Give dead letters up for good, bodies included."),
+        }
+    },
+    help="Dead letters: what was given up, kept with its whole history until you redrive or discard it.",
 )
-@pair_filters
-@json_option
-def list_(*, as_json: bool, **filters: Any) -> None:  # noqa: ANN401 -- what pair_filters collects
-    """List what was given up, the newest first."""
-    from levelgate.cli.connections import open_pool, run
-    from processors.dead_letters import list_dead
-    from schemas.settings import Settings
-
-    async def read(settings: Settings) -> list[dict[str, Any]]:
-        async with open_pool(settings) as pool:
-            return await list_dead(pool, **filters)
-
-    pairs = run(read)
-    if as_json:
-        print_json(pairs)
-        return
-    print_table(
-        ("delivery", "type", "tenant", "handler", "attempts", "died", "last error"),
-        [
-            (p["delivery"], p["type"], p["tenant"], p["handler"], p["attempts"], p["died_at"], last_error(p))
-            for p in pairs
-        ],
-        empty="nothing is dead",
-    )

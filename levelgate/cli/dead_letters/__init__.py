@@ -1,0 +1,1 @@
+"""`levelgate dead …`, a module a subcommand."""

@@ -1,0 +1,127 @@
+"""`levelgate dead redrive`."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from levelgate.cli.dead_letters.choosing import check_chosen, choose, confirm, moving_options, show_counts
+from levelgate.cli.lazy import example
+from levelgate.cli.output import Reporter, json_option, print_json
+from levelgate.cli.pairs import pair_filters
+from schemas.errors import LevelgateError
+
+if TYPE_CHECKING:
+    from processors.filters import PairFilter
+    from processors.pairs import Pair
+    from processors.redrive import DeadPair, Outcomes
+    from schemas.settings import Settings
+
+
+@click.command(
+    "redrive",
+    epilog=example(
+        """
+levelgate dead redrive --handler my_app.handlers.greet --error KeyError --dry-run
+levelgate dead redrive --handler my_app.handlers.greet --error KeyError --first 10
+levelgate dead redrive 6f0c1d2e-3a4b-4596-8778-695a00000001 --yes
+"""
+    ),
+)
+@pair_filters
+@click.option(
+    "--first", type=click.IntRange(min=1), help="Run so many first, and the rest only if all of them end well."
+)
+@click.option(
+    "--wait",
+    "within_s",
+    type=click.FloatRange(min=0),
+    default=300.0,
+    show_default=True,
+    help="How many seconds the first ones may take.",
+)
+@moving_options
+@json_option
+def command(
+    *,
+    chosen: "PairFilter",
+    first: int | None,
+    within_s: float,
+    everything: bool,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Run dead letters again, the oldest first: they are parked, due now, and a worker takes them up.
+
+    Their attempts begin anew; errors and API calls so far stay with them. They run late: in no order against what
+    came after them, but never beside another event of their entity. One that fails as before is dead again.
+
+    With --first the rest stays dead unless each of the first ones is done within the time: then it goes on, after
+    asking.
+    """
+    check_chosen(chosen, everything=everything)
+    pairs = choose(chosen)
+    if dry_run:
+        show_counts(pairs, as_json=as_json)
+        return
+    reporter = Reporter()
+    able = [each for each in pairs if each.can_run]
+    if len(able) < len(pairs):
+        reporter.say(f"{len(pairs) - len(able)} can't run: no receiver wrote them; look, then discard them")
+    confirm(
+        able, f"Run {'the first ' if first else ''}{first or 'all'} of {len(able)} again?", yes=yes, as_json=as_json
+    )
+
+    canary: Outcomes | None = None
+    redriven, rest = 0, able
+    if first is not None and able:
+        moved, rest = _move(able[:first], reporter, "the first ones redriven"), able[first:]
+        redriven = len(moved)
+        if not moved:
+            raise LevelgateError("the first ones were moved by somebody else meanwhile: nothing was done, run it again")
+        canary = _follow(moved, reporter, within_s=within_s)
+    if canary is None or canary.is_good:
+        if canary is not None:
+            confirm(rest, f"All of the first are done. Run the other {len(rest)} too?", yes=yes, as_json=True)
+        if rest:
+            redriven += len(_move(rest, reporter, "dead letters redriven"))
+    if as_json:
+        print_json({"chosen": len(able), "redriven": redriven, "first": canary})
+    else:
+        click.echo(f"{redriven} of {len(able)} redriven: `levelgate parked` shows those that have not ended")
+    if canary is not None and not canary.is_good:
+        raise LevelgateError(
+            f"of the first {first}, {canary.done} done, {canary.dead} dead again, {canary.waiting} not ended: "
+            f"the rest, {len(rest)}, stays dead; `levelgate dead show` tells why"
+        )
+
+
+def _move(pairs: "Sequence[DeadPair]", reporter: Reporter, text: str) -> "list[Pair]":
+    from levelgate.cli.connections import open_pool, run
+    from processors.redrive import redrive
+
+    async def move(settings: "Settings") -> "list[Pair]":
+        moved: list[Pair] = []
+        async with open_pool(settings) as pool:
+            with reporter.progress(text, len(pairs)) as advance:
+                async for batch in redrive(pool, pairs):
+                    moved += batch
+                    advance(len(moved))
+        return moved
+
+    return run(move)
+
+
+def _follow(pairs: "Sequence[Pair]", reporter: Reporter, *, within_s: float) -> "Outcomes":
+    from levelgate.cli.connections import open_pool, run
+    from processors.redrive import ended
+
+    async def follow(settings: "Settings") -> "Outcomes":
+        async with open_pool(settings) as pool:
+            with reporter.progress("the first ones ended", len(pairs)) as advance:
+                return await ended(pool, pairs, within_s=within_s, advance=advance)
+
+    outcomes = run(follow)
+    reporter.say(f"done: {outcomes.done}, dead again: {outcomes.dead}, not ended: {outcomes.waiting}")
+    return outcomes
