@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import time
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
@@ -29,9 +30,10 @@ from processors.outbox import Outbox
 from processors.ownership import Ownership
 from processors.parking import Lines, Parking
 from processors.registry import Registry, load_registry
-from processors.retries import Policy
+from processors.retries import default_policy
 from processors.scheduler import Scheduler
 from processors.sql import Pool
+from processors.watchdog import Watchdog
 from schemas.logs import get_logger
 from schemas.metrics import ApiMetrics, WorkerMetrics
 from schemas.settings import Settings, parse_token_keys
@@ -56,6 +58,7 @@ class Worker:
         self._stop = asyncio.Event()
         self._error: BaseException | None = None
         self._consumer: Consumer | None = None
+        self._watchdog = Watchdog(stalled_after_s=settings.worker.stalled_after_s, now=time.monotonic())
         self.name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
         self.metrics_port = 0
         """The port that metrics and health really listen on, once `run` has begun."""
@@ -106,8 +109,7 @@ class Worker:
             ledger=ledger,
             ownership=ownership,
             lines=lines,
-            policy=Policy(worker.max_attempts, worker.backoff_s, worker.max_backoff_s, worker.waiting_retry_s),
-            handler_timeout_s=worker.handler_timeout_s,
+            policy=default_policy(worker),
             metrics=self._metrics,
         )
         scheduler = Scheduler(
@@ -131,7 +133,7 @@ class Worker:
             metrics=self._metrics,
             failed=self._failed,
         )
-        due = DuePairs(parking, scheduler, active=lambda: consumer.active)
+        due = DuePairs(parking, scheduler, lines, active=lambda: consumer.active)
         outbox = Outbox(
             kafka,
             self._settings.receiver.max_body_bytes,
@@ -143,6 +145,7 @@ class Worker:
             due.run(),
             outbox.run(),
             self._renew(ownership),
+            self._watch(consumer, dispatcher),
             self._observe(consumer, parking),
             self._keep_days(pool),
         ]
@@ -196,8 +199,19 @@ class Worker:
             with contextlib.suppress(*POSTGRES_AWAY):
                 await ownership.renew()
 
+    async def _watch(self, consumer: Consumer, dispatcher: Dispatcher) -> None:
+        dog = self._watchdog
+        while True:
+            await asyncio.sleep(min(_OBSERVE_S, self._settings.worker.stalled_after_s / 4))
+            now = time.monotonic()
+            was_stalled = dog.is_stalled
+            stall = dog.look(now, moves=consumer.moves, has_work=consumer.has_work, running=dispatcher.running)
+            self._metrics.stalled.set(dog.stalled_s)
+            if stall is not None and not was_stalled:
+                log.error("worker_stalled", **stall.fields(now))
+
     async def _observe(self, consumer: Consumer, parking: Parking) -> None:
-        reasons = ("retry", "waiting", "behind")
+        reasons = ("retry", "waiting", "behind", "redriven")
         while True:
             consumer.observe()
             with contextlib.suppress(*POSTGRES_AWAY):
@@ -235,6 +249,9 @@ class Worker:
             await runner.cleanup()
 
     async def _livez(self, _request: web.Request) -> web.Response:
+        # Whoever restarts a process for this answer ends what else would stand still for good.
+        if self._watchdog.is_stalled:
+            return web.json_response({"status": "stalled", "stalled_s": round(self._watchdog.stalled_s)}, status=503)
         return web.json_response({"status": "alive"})
 
     async def _readyz(self, _request: web.Request) -> web.Response:

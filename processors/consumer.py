@@ -86,6 +86,8 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         self._paused: set[TopicPartition] = set()
         self._committed: dict[TopicPartition, int] = {}
         self._commit_lock = asyncio.Lock()
+        self.moves = 0
+        """Deliveries read and deliveries finished, ever: what the watchdog looks at."""
         self._claiming: asyncio.Task[None] | None = None
         self._in_group = False
         self._stopping = False
@@ -101,6 +103,14 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
     def is_ready(self) -> bool:
         """Whether this worker is in the group and works on all that it was assigned."""
         return self._in_group and all(n.phase is Phase.ACTIVE for n in self._numbers.values())
+
+    @property
+    def has_work(self) -> bool:
+        """Whether there is something that should move: it could be worked on, and nothing known holds it."""
+        if self._stopping or not self._ledger.is_healthy:
+            return False
+        active = [held for held in self._numbers.values() if held.phase is Phase.ACTIVE]
+        return any(held.unfinished or any(held.lag(tp, self._highwater(tp)) for tp in held.trackers) for held in active)
 
     def phases(self) -> dict[str, int]:
         """How many numbers are in which phase."""
@@ -193,6 +203,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
                 continue
             app = record.envelope.app
             # Only a foreign writer can name an app that settings don't: the label stays a closed set.
+            self.moves += 1
             self._metrics.consumed.labels(app if app in self._apps else "other", family).inc()
             finished = self._finisher(held, tp, record.offset)
             if is_broken(record):
@@ -203,6 +214,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
     def _finisher(self, held: Number, tp: TopicPartition, offset: int) -> Callable[[bool], None]:
         def finished(ours: bool) -> None:  # noqa: FBT001 -- the ledger's callback
             if ours:
+                self.moves += 1
                 held.finish(tp, offset)
 
         return finished

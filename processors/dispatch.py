@@ -9,6 +9,7 @@ import random
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 from levelgate.highlevel.client import ApiCall
 from processors.context import Contexts, events_of
@@ -18,7 +19,8 @@ from processors.ownership import Ownership
 from processors.pairs import Dead, Done, Failure, History, Outcome, Pair, Parked, Record, kept
 from processors.parking import DuePair, Lines
 from processors.registry import Handler, Registry
-from processors.retries import Die, Policy, judge
+from processors.retries import Die, Policy, judge, policy_of
+from processors.watchdog import Running
 from schemas.errors import LevelgateError
 from schemas.events import Event
 from schemas.logs import get_logger, redact_text
@@ -37,7 +39,7 @@ class Fenced(LevelgateError):
 class Dispatcher:
     """Runs pairs; one for a worker."""
 
-    def __init__(  # noqa: PLR0913 -- the composition root hands over each part by name
+    def __init__(
         self,
         *,
         registry: Registry,
@@ -46,7 +48,6 @@ class Dispatcher:
         ownership: Ownership,
         lines: Lines,
         policy: Policy,
-        handler_timeout_s: float,
         metrics: WorkerMetrics,
         rng: random.Random | None = None,
     ) -> None:
@@ -56,10 +57,15 @@ class Dispatcher:
         self._ownership = ownership
         self._lines = lines
         self._policy = policy
-        self._handler_timeout_s = handler_timeout_s
+        self._policies = {each.name: policy_of(each.overrides, self._policy) for each in registry.handlers}
         self._metrics = metrics
         self._rng = rng or random.Random()  # noqa: S311 -- spreads retries, guards nothing
-        self._running: dict[Pair, asyncio.Event] = {}
+        self._running: dict[Pair, _Run] = {}
+
+    @property
+    def running(self) -> list[Running]:
+        """The pairs whose handlers run."""
+        return [run.running for run in self._running.values()]
 
     async def dispatch(self, record: Record, *, epoch: int, finished: Callable[[bool], None]) -> None:
         """Run a delivery's handlers, all at once; return when they have ended.
@@ -100,18 +106,20 @@ class Dispatcher:
     ) -> None:
         pair = record.pair(handler.name, element)
         while (elsewhere := self._running.get(pair)) is not None:
-            await elsewhere.wait()
+            await elsewhere.ended.wait()
         if self._ledger.is_recent(pair):
             self._count(handler.name, record, "skipped")
             recorded(True)  # noqa: FBT003 -- as above
             return
         line = record.line(handler.name)
-        if self._lines.is_waiting(record.partition, line):
+        # Behind a relaxed handler's parked pair nobody waits: it is in no line.
+        in_line = self._policies[handler.name].ordering == "strict"
+        if in_line and self._lines.is_waiting(record.partition, line):
             self._lines.join(record.partition, line)
             outcome: Outcome = Parked(_now(), History(), "behind", None)
         else:
             outcome = await self._run(record, pair, handler, event, History(), epoch)
-            if isinstance(outcome, Parked):
+            if in_line and isinstance(outcome, Parked):
                 self._lines.join(record.partition, line)
         self._record(PairEntry(epoch, record, pair, outcome, False, recorded))  # noqa: FBT003 -- was_parked
 
@@ -134,6 +142,7 @@ class Dispatcher:
             outcome = await self._run(record, pair, handler, event, due.history, epoch)
 
         def recorded(ours: bool) -> None:  # noqa: FBT001 -- the ledger's callback
+            # A relaxed pair is counted only where it was parked before this worker claimed; nobody asks for it.
             if ours and not isinstance(outcome, Parked):
                 self._lines.leave(record.partition, line)
             finished(ours)
@@ -145,16 +154,16 @@ class Dispatcher:
     ) -> Outcome:
         if not await self._confirmed(record.partition, epoch):
             raise Fenced(f"partition {record.partition} is another worker's")
-        running = self._running[pair] = asyncio.Event()
-        calls: list[ApiCall] = []
         started = time.monotonic()
+        run = self._running[pair] = _Run(Running(pair, record.envelope.type, record.entity, started), asyncio.Event())
+        calls: list[ApiCall] = []
         failure: BaseException | None = None
         try:
             if isinstance(event, LevelgateError):
                 failure = event
             else:
                 ctx = self._contexts.make(record, pair, attempt=before.attempts + 1, on_call=calls.append)
-                async with asyncio.timeout(self._handler_timeout_s):
+                async with asyncio.timeout(self._policies[handler.name].timeout_s):
                     await handler.function(event, ctx)
         except asyncio.CancelledError as error:
             # Only a cancellation of this very task is ours; a handler may also let one of its own escape.
@@ -166,9 +175,9 @@ class Dispatcher:
             failure = error
         finally:
             del self._running[pair]
-            running.set()
+            run.ended.set()
         duration = time.monotonic() - started
-        outcome = self._judge(failure, calls, before)
+        outcome = self._judge(record, handler, failure, calls, before)
         self._told(record, pair, outcome, failure, duration)
         return outcome
 
@@ -180,13 +189,22 @@ class Dispatcher:
             except POSTGRES_AWAY:
                 await asyncio.sleep(_RETRY_S)
 
-    def _judge(self, failure: BaseException | None, calls: list[ApiCall], before: History) -> Outcome:
+    def _judge(
+        self, record: Record, handler: Handler, failure: BaseException | None, calls: list[ApiCall], before: History
+    ) -> Outcome:
         now = _now()
         made = kept((*before.calls, *calls))
         if failure is None:
             return Done(now, History(before.attempts + 1, before.failures, made))
         failed = kept((*before.failures, Failure(now, type(failure).__name__, describe(failure))))
-        verdict = judge(failure, attempts=before.attempts, policy=self._policy, now=now, rng=self._rng)
+        verdict = judge(
+            failure,
+            attempts=before.attempts,
+            received_at=record.envelope.received_at,
+            policy=self._policies[handler.name],
+            now=now,
+            rng=self._rng,
+        )
         if isinstance(verdict, Die):
             return Dead(now, History(verdict.attempts, failed, made))
         return Parked(now, History(verdict.attempts, failed, made), verdict.reason, verdict.due_at)
@@ -220,6 +238,11 @@ class Dispatcher:
     def _count(self, handler: str, record: Record, outcome: str) -> None:
         # Handlers run only for types that a handler names: the label's values are a closed set.
         self._metrics.handled.labels(handler, record.envelope.type, outcome).inc()
+
+
+class _Run(NamedTuple):
+    running: Running
+    ended: asyncio.Event
 
 
 class _Pending:

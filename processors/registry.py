@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from levelgate import MARK, Mark
+from levelgate import MARK, Mark, Overrides
 from schemas.catalogue import lookup
 from schemas.errors import Misconfigured
 
@@ -23,6 +23,8 @@ class Handler(msgspec.Struct, frozen=True):
     """Wire names, aliases resolved; a name that the catalogue doesn't know stands as it is."""
     function: Callable[[Any, Any], Awaitable[None]]
     built_in: bool
+    overrides: Overrides = Overrides()
+    """What its `@on` says of its policy."""
 
 
 class Registry:
@@ -53,22 +55,34 @@ def marked(module: ModuleType, *, built_in: bool) -> list[Handler]:
 
     Raises Misconfigured for a marked function that is not an async function of (event, ctx).
     """
-    found: list[Handler] = []
-    for function in vars(module).values():
-        marks: tuple[Mark, ...] = getattr(function, MARK, ()) if callable(function) else ()
-        if not marks or getattr(function, "__module__", None) != module.__name__:
-            continue
-        where = f"{module.__name__}.{function.__qualname__}"
-        if not inspect.iscoroutinefunction(function):
-            raise Misconfigured([f"{where} is marked with @on but is no async function: write async def"])
-        try:
-            inspect.signature(function).bind("event", "ctx")
-        except TypeError:
-            raise Misconfigured([f"{where} is marked with @on but can't be called with (event, ctx)"]) from None
-        wires = tuple(dict.fromkeys(_wire(name) for mark in marks for name in mark.types))
-        name = next((mark.name for mark in marks if mark.name), where)
-        found.append(Handler(name, wires, function, built_in))
-    return found
+    return [
+        handler_of(function, built_in=built_in)
+        for function in vars(module).values()
+        if callable(function) and hasattr(function, MARK) and getattr(function, "__module__", None) == module.__name__
+    ]
+
+
+def handler_of(function: Callable[..., Any], *, built_in: bool) -> Handler:
+    """Return the handler that a marked function is.
+
+    Raises Misconfigured where it is no async function of (event, ctx), or its marks contradict each other.
+    """
+    marks: tuple[Mark, ...] = getattr(function, MARK, ())
+    where = f"{function.__module__}.{function.__qualname__}"
+    if not marks:
+        raise Misconfigured([f"{where} is not marked with @on"])
+    if not inspect.iscoroutinefunction(function):
+        raise Misconfigured([f"{where} is marked with @on but is no async function: write async def"])
+    try:
+        inspect.signature(function).bind("event", "ctx")
+    except TypeError:
+        raise Misconfigured([f"{where} is marked with @on but can't be called with (event, ctx)"]) from None
+    wires = tuple(dict.fromkeys(_wire(name) for mark in marks for name in mark.types))
+    name = next((mark.name for mark in marks if mark.name), where)
+    stated = {mark.overrides for mark in marks} - {Overrides()}
+    if len(stated) > 1:
+        raise Misconfigured([f"{where} is one handler with two policies: name all its events in one @on"])
+    return Handler(name, wires, function, built_in, next(iter(stated), Overrides()))
 
 
 def load_registry(modules: Iterable[str], built_in: Iterable[ModuleType]) -> Registry:

@@ -6,16 +6,23 @@ from typing import Literal
 
 import msgspec
 
+from levelgate import Ordering, Overrides
 from schemas.errors import Permanent, Poison, Retry, Waiting
+from schemas.settings import Worker
 
 
 class Policy(msgspec.Struct, frozen=True):
-    """How often and how fast a failing pair is run again. Durations in seconds."""
+    """How often and how fast a failing pair is run again, and who waits for it. Durations in seconds."""
 
     max_attempts: int
     backoff_s: float
     max_backoff_s: float
     waiting_retry_s: float
+    timeout_s: float | None = None
+    """How long one run may take; None: as long as it likes."""
+    deadline_s: float | None = None
+    """How long after its delivery was received a pair may be put off; None: for ever."""
+    ordering: Ordering = "strict"
 
 
 class Park(msgspec.Struct, frozen=True):
@@ -30,23 +37,68 @@ class Die(msgspec.Struct, frozen=True):
     """Give up: the pair becomes a dead letter."""
 
     attempts: int
+    reason: Literal["permanent", "attempts", "deadline"]
 
 
-def judge(error: BaseException, *, attempts: int, policy: Policy, now: datetime, rng: random.Random) -> Park | Die:
+def default_policy(worker: Worker) -> Policy:
+    """Return the policy of handlers whose `@on` says nothing of it."""
+    return Policy(
+        worker.max_attempts,
+        worker.backoff_s,
+        worker.max_backoff_s,
+        worker.waiting_retry_s,
+        timeout_s=worker.handler_timeout_s,
+    )
+
+
+def policy_of(overrides: Overrides, defaults: Policy) -> Policy:
+    """Return a handler's policy: what its `@on` says, else `defaults`.
+
+    A `backoff` beyond the default cap is its own cap: whoever asks for an hour does not mean less.
+    """
+    backoff_s = _seconds(overrides.backoff, defaults.backoff_s)
+    return Policy(
+        max_attempts=overrides.attempts or defaults.max_attempts,
+        backoff_s=backoff_s,
+        max_backoff_s=_seconds(
+            overrides.max_backoff, max(defaults.max_backoff_s, backoff_s if overrides.backoff else 0)
+        ),
+        waiting_retry_s=defaults.waiting_retry_s,
+        timeout_s=overrides.timeout.total_seconds() if overrides.timeout else defaults.timeout_s,
+        deadline_s=overrides.deadline.total_seconds() if overrides.deadline else defaults.deadline_s,
+        ordering=overrides.ordering,
+    )
+
+
+def judge(
+    error: BaseException, *, attempts: int, received_at: datetime, policy: Policy, now: datetime, rng: random.Random
+) -> Park | Die:
     """Decide what follows `error` of a pair that had used up `attempts` before this run.
 
     Waiting uses up no attempt (design §9.14); Permanent and Poison end at once; all else is retried
     with exponential backoff and full jitter over its upper half, `Retry.after` being the least.
+    No pair is put off beyond its deadline, waiting or not: it is shortened to it, or ends where it can't be.
     """
-    if isinstance(error, Waiting):
-        after = error.after or timedelta(seconds=policy.waiting_retry_s)
-        return Park(now + after + timedelta(seconds=rng.uniform(0, 1)), attempts, "waiting")
-    used = attempts + 1
-    if isinstance(error, Permanent | Poison) or used >= policy.max_attempts:
-        return Die(used)
-    # The exponent is bounded before the power is taken: attempts may be many, floats are not endless.
-    span = min(policy.max_backoff_s, policy.backoff_s * 2.0 ** min(attempts, 30))
-    wait = timedelta(seconds=rng.uniform(span / 2, span))
-    if isinstance(error, Retry) and error.after is not None:
-        wait = max(wait, error.after)
-    return Park(now + wait, used, "retry")
+    waiting = isinstance(error, Waiting)
+    used = attempts if waiting else attempts + 1
+    if isinstance(error, Permanent | Poison):
+        return Die(used, "permanent")
+    if not waiting and used >= policy.max_attempts:
+        return Die(used, "attempts")
+    least = (error.after if isinstance(error, Retry) else None) or timedelta()
+    if waiting:
+        wait = (least or timedelta(seconds=policy.waiting_retry_s)) + timedelta(seconds=rng.uniform(0, 1))
+    else:
+        # The exponent is bounded before the power is taken: attempts may be many, floats are not endless.
+        span = min(policy.max_backoff_s, policy.backoff_s * 2.0 ** min(attempts, 30))
+        wait = max(least, timedelta(seconds=rng.uniform(span / 2, span)))
+    if policy.deadline_s is not None:
+        left = received_at + timedelta(seconds=policy.deadline_s) - now
+        if left <= timedelta() or least > left:
+            return Die(used, "deadline")
+        wait = min(wait, left)
+    return Park(now + wait, used, "waiting" if waiting else "retry")
+
+
+def _seconds(said: timedelta | None, default: float) -> float:
+    return said.total_seconds() if said is not None else default

@@ -123,6 +123,11 @@ class WorkerMetrics:
         self.partitions = Gauge(
             "levelgate_partitions", "Partition numbers by state (claiming, active, odd)", ["state"], registry=registry
         )
+        self.stalled = Gauge(
+            "levelgate_stalled_seconds",
+            "For how long nothing has moved although there is work; 0 while all is well",
+            registry=registry,
+        )
         self.fenced = Counter(
             "levelgate_fenced_total", "Partitions dropped because another worker owns them", registry=registry
         )

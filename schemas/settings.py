@@ -172,6 +172,8 @@ class Worker(_Part):
     waiting_retry_s: float = Field(default=30.0, gt=0)
     """How long a pair waits for an installation or a budget before it asks again."""
     handler_timeout_s: float = Field(default=120.0, gt=0)
+    stalled_after_s: float = Field(default=300.0, gt=0)
+    """For how long nothing may move although there is work, before the worker says so and is no longer alive."""
 
 
 class Log(_Part):

@@ -30,12 +30,13 @@ _SECTIONS = {
         "migrate": ("levelgate.cli.migrate", "Bring the database's tables up to date."),
         "topics": ("levelgate.cli.topics", "Create and show Kafka's topics."),
         "apps": ("levelgate.cli.apps", "List the apps of the settings, with the URLs to register."),
+        "handlers": ("levelgate.cli.handlers", "List the handlers, yours and the built-in ones, with their policies."),
     },
     "Look": {
         "trace": ("levelgate.cli.trace", "Show one delivery's way: received, published, handled, API calls."),
         "installs": ("levelgate.cli.installs", "List where the apps are installed."),
         "parked": ("levelgate.cli.parked", "List what waits for its next attempt."),
-        "dead": ("levelgate.cli.dead", "List what was given up."),
+        "dead": ("levelgate.cli.dead", "Dead letters: list, show, redrive, discard."),
     },
 }
 

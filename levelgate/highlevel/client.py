@@ -78,7 +78,7 @@ class HighLevelClient:
         ApiUnavailable (5xx, no usable answer: the call may have had its effect), and what `TokenStore.access_token`
         raises.
         """
-        concrete = _concrete_path(operation, path or {})
+        concrete = concrete_path(operation, path or {})
         url = _url(self._base + concrete, query or {})
         body = None if json is None else orjson.dumps(json)
         call = _Call(operation, concrete, url, body, on_call)
@@ -165,7 +165,7 @@ def _headers(operation: Operation, token: SecretStr, *, has_body: bool) -> dict[
     return headers | {"Content-Type": "application/json"} if has_body else headers
 
 
-def _concrete_path(operation: Operation, given: Mapping[str, str]) -> str:
+def concrete_path(operation: Operation, given: Mapping[str, str]) -> str:
     """Fill in the path's parameters, so that each stays one segment whatever it holds."""
 
     def segment(match: re.Match[str]) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 from datetime import UTC, datetime
 
+import aiohttp
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.structs import TopicPartition
@@ -198,3 +199,27 @@ async def test_the_age_of_the_oldest_unfinished_delivery_is_exported(settings, p
         await eventually(age, lambda seen: seen is not None and seen > 86400)
         go_on.set()
         await eventually(age, lambda seen: seen == 0)
+
+
+@pytest.mark.expected_errors("^aiokafka", "worker_stalled.*'handler': 'stuck'.*'entity': 'contact-1'")
+async def test_a_worker_in_which_nothing_moves_says_what_is_stuck_and_is_not_alive(settings, pool):
+    go_on = asyncio.Event()
+
+    async def stuck(event, ctx):
+        await go_on.wait()
+
+    settings = quick(settings, stalled_after_s=0.5)
+    record = delivery(settings.kafka)
+    async with working(settings, handler(stuck)) as worker, aiohttp.ClientSession() as session:
+
+        async def alive():
+            async with session.get(f"http://127.0.0.1:{worker.metrics_port}/livez") as answer:
+                return answer.status
+
+        assert await alive() == 200
+        await publish(settings.kafka, [record])
+        await eventually(alive, lambda status: status == 503)
+        assert worker.collector.get_sample_value("levelgate_stalled_seconds") >= 0.5
+        go_on.set()
+        await all_handled(pool, [record])
+        await eventually(alive, lambda status: status == 200)

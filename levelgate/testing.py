@@ -1,0 +1,253 @@
+"""The test kit for handlers: a documented event, a context whose API is scripted, one run and its verdict.
+
+    event = testing.sample(ContactCreate, firstName="Ada")
+    ctx = testing.context(event, answers={f"GET /contacts/{event.id}": {"contact": {"id": event.id}}})
+    outcome = await testing.run(greet, event, ctx)
+    assert outcome.state == "done"
+
+Needs no test framework, no network and no database. The verdict is the worker's own: what a handler raises is judged
+by the policy of its `@on`, with the settings' defaults for what that leaves out.
+"""
+
+import asyncio
+import random
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, TypeVar, overload
+
+import msgspec
+import orjson
+
+from levelgate import Context, Delivery
+from levelgate.highlevel.api import Api
+from levelgate.highlevel.client import HighLevelClient, OnCall, concrete_path
+from processors.context import idempotency_key
+from processors.pairs import LIVE, Pair
+from processors.registry import handler_of
+from processors.retries import Die, default_policy, judge, policy_of
+from schemas.catalogue import entity_of, lookup, tenant_of
+from schemas.envelope import NO_TENANT
+from schemas.events import Event, decode
+from schemas.ids import AppName, DeliveryId, TenantId
+from schemas.logs import get_logger
+from schemas.operations import Operation
+from schemas.samples import samples
+from schemas.settings import Worker
+
+__all__ = ["Call", "FakeContext", "Outcome", "UnexpectedCall", "context", "run", "sample"]
+
+E = TypeVar("E", bound=Event)
+
+Answer = Mapping[str, Any] | Exception
+"""What the API answers to a call: the vendor's JSON object, or an error of `schemas.errors` that it raises."""
+
+# Read now, at import: in a test it would be read inside the event loop.
+_SAMPLES = {each.name: each for each in samples()}
+
+_CALL = re.compile(r"[A-Z]+ /\S*")
+
+
+class UnexpectedCall(AssertionError):
+    """The handler did something that the test did not provide for."""
+
+
+class Call(msgspec.Struct, frozen=True):
+    """A call of the API that the handler made."""
+
+    named: str
+    """Method and path, as in `answers`: `GET /contacts/abc`."""
+    tenant: str
+    query: dict[str, Any]
+    json: Any
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What a worker would make of the run."""
+
+    state: Literal["done", "retry", "dead"]
+    error: BaseException | None = None
+    after: timedelta | None = None
+    """How long it is parked until its next run, where it is to be run again."""
+    reason: Literal["retry", "waiting", "permanent", "attempts", "deadline"] | None = None
+    """retry: it failed · waiting: this run counts as none · permanent, attempts, deadline: why it is dead."""
+
+
+class FakeContext(Context):
+    """A handler's context without anything behind it; made by `context`."""
+
+    __slots__ = ("calls", "unexpected")
+
+    def __init__(self, *, calls: list[Call], unexpected: list[UnexpectedCall], **rest: Any) -> None:  # noqa: ANN401 -- Context's own arguments
+        super().__init__(**rest)
+        self.calls = calls
+        """The API calls that were made, in their order."""
+        self.unexpected = unexpected
+
+
+@overload
+def sample(event: type[E], /, **changes: object) -> E: ...
+@overload
+def sample(event: str, /, **changes: object) -> Event: ...
+def sample(event: type[Event] | str, /, **changes: object) -> Event:
+    """Return a documented event of a type, with fields of its body changed.
+
+    The type is a class of `levelgate.events`, a wire name, or the name of one of several samples: `InvoicePaid-2`.
+    Fields are named as the vendor does (`firstName`) or as the class does (`first_name`).
+    Raises ValueError for a type without a sample, TypeError for a field that the type does not have.
+    """
+    asked = event if isinstance(event, str) else event.wire
+    wire, _, number = asked.partition("-")
+    known = lookup(wire)
+    found = _SAMPLES.get(f"{known.wire}-{number or 1}") if known else None
+    if known is None or found is None:
+        raise ValueError(f"HighLevel documents no sample {asked}: `levelgate simulate samples --write` has them all")
+    body = _copy(found.body[0] if isinstance(found.body, list) else found.body)
+    typed = decode(known, body)
+    names = {field.name: field.encode_name for field in msgspec.structs.fields(typed) if field.name != "raw"}
+    for name, value in changes.items():
+        field = names.get(name, name)
+        if field not in body and field not in names.values():
+            raise TypeError(f"{known.wire} has no field {name}")
+        body[field] = value
+    return decode(known, body)
+
+
+def context(
+    event: Event,
+    *,
+    answers: Mapping[str, Answer | Sequence[Answer]] | None = None,
+    app: str = "demo",
+    attempt: int = 1,
+    received_at: datetime | None = None,
+    db: Any = None,  # noqa: ANN401 -- an asyncpg pool, or whatever of it the handler uses
+) -> FakeContext:
+    """Return a context for one run of a handler on `event`, which was received just now unless said otherwise.
+
+    `answers` says what the API answers, by method and path: `GET /contacts/abc`, or `GET /contacts/{contactId}` for
+    all of them. A list is answered in turn; an exception is raised. A call without an answer ends the test.
+    `ctx.api` is the real one down to the call, so a method's answer is what it takes out of the vendor's JSON.
+    """
+    known = lookup(type(event).wire or event.type)
+    tenant = tenant_of(known, event.raw) or NO_TENANT
+    delivery = Delivery(
+        id=DeliveryId(event.webhook_id or "delivery-of-a-test"),
+        app=AppName(app),
+        tenant=tenant,
+        type=known.wire if known else event.type,
+        entity=entity_of(known, event.raw) if known else None,
+        received_at=received_at or datetime.now(UTC),
+        attempt=attempt,
+        element=0,
+        replay_id=None,
+    )
+    calls: list[Call] = []
+    unexpected: list[UnexpectedCall] = []
+    client = _ScriptedClient(answers or {}, calls, unexpected)
+    return FakeContext(
+        api=Api(client, delivery.app, tenant),
+        db=db if db is not None else _NoDatabase(unexpected),
+        log=get_logger("levelgate.handler").bind(type=delivery.type, delivery=delivery.id, attempt=attempt),
+        delivery=delivery,
+        idempotency_key=idempotency_key(Pair(app, tenant, delivery.id, LIVE, "handler-of-a-test", 0)),
+        calls=calls,
+        unexpected=unexpected,
+    )
+
+
+async def run(handler: Callable[..., Awaitable[None]], event: Event, ctx: FakeContext) -> Outcome:
+    """Run a handler once and return what a worker would make of it.
+
+    Raises UnexpectedCall where it did what the test does not provide for, even if it caught that itself;
+    Misconfigured where a worker would refuse to load it, TypeError where it is not registered for the event.
+    """
+    registered = handler_of(handler, built_in=False)
+    if ctx.delivery.type not in registered.types:
+        raise TypeError(f"{registered.name} is registered for {', '.join(registered.types)}, not {ctx.delivery.type}")
+    policy = policy_of(registered.overrides, default_policy(Worker()))
+    failure: BaseException | None = None
+    try:
+        async with asyncio.timeout(policy.timeout_s):
+            await registered.function(event, ctx)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 -- the handler's error is what is judged
+        failure = error
+    if ctx.unexpected:
+        raise ctx.unexpected[0]
+    if failure is None:
+        return Outcome("done")
+    now = datetime.now(UTC)
+    verdict = judge(
+        failure,
+        attempts=ctx.delivery.attempt - 1,
+        received_at=ctx.delivery.received_at,
+        policy=policy,
+        now=now,
+        rng=random.Random(0),  # noqa: S311 -- the same wait each time
+    )
+    if isinstance(verdict, Die):
+        return Outcome("dead", failure, reason=verdict.reason)
+    return Outcome("retry", failure, after=verdict.due_at - now, reason=verdict.reason)
+
+
+class _ScriptedClient(HighLevelClient):
+    """Answers calls from a script, and makes none. Takes nothing of what the real one is made of."""
+
+    def __init__(
+        self,
+        answers: Mapping[str, Answer | Sequence[Answer]],
+        calls: list[Call],
+        unexpected: list[UnexpectedCall],
+    ) -> None:
+        for named in answers:
+            if not _CALL.fullmatch(named):
+                raise ValueError(f"answers go by method and path, as in 'GET /contacts/abc', not by {named!r}")
+        self._answers = {
+            named: iter(answer) if isinstance(answer, Sequence) else answer for named, answer in answers.items()
+        }
+        self._calls = calls
+        self._unexpected = unexpected
+
+    async def request(
+        self,
+        app: AppName,
+        tenant: TenantId,
+        operation: Operation,
+        *,
+        path: Mapping[str, str] | None = None,
+        query: Mapping[str, str | int | bool | None] | None = None,
+        json: Any = None,  # noqa: ANN401 -- any JSON
+        on_call: OnCall | None = None,
+    ) -> Any:  # noqa: ANN401 -- any JSON
+        """Record the call and give its answer; the real one's arguments."""
+        del app, on_call
+        named = f"{operation.method} {concrete_path(operation, path or {})}"
+        given = {name: value for name, value in (query or {}).items() if value is not None}
+        self._calls.append(Call(named, tenant, given, _copy(json)))
+        answer = self._answers.get(named, self._answers.get(f"{operation.method} {operation.path}"))
+        if answer is not None and not isinstance(answer, Mapping | Exception):
+            answer = next(answer, None)
+        if answer is None:
+            raise _noted(self._unexpected, f"the handler calls {named}, for which `answers` has none (any more)")
+        if isinstance(answer, Exception):
+            raise answer
+        return _copy(answer)
+
+
+class _NoDatabase:
+    """Stands for the pool that the test does not give."""
+
+    def __init__(self, unexpected: list[UnexpectedCall]) -> None:
+        self._unexpected = unexpected
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 -- raises
+        raise _noted(self._unexpected, f"the handler uses ctx.db.{name}, but the test gives no db: context(…, db=…)")
+
+
+def _noted(unexpected: list[UnexpectedCall], message: str) -> UnexpectedCall:
+    unexpected.append(UnexpectedCall(message))
+    return unexpected[-1]
+
+
+def _copy(json: Any) -> Any:  # noqa: ANN401 -- any JSON
+    """Return the JSON that would travel: what is none fails here, and nobody changes another's."""
+    return None if json is None else orjson.loads(orjson.dumps(json))
