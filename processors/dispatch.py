@@ -67,6 +67,11 @@ class Dispatcher:
         """The pairs whose handlers run."""
         return [run.running for run in self._running.values()]
 
+    def is_strict(self, handler: str) -> bool:
+        """Whether pairs of a handler keep the order of their entity; of one that is not here, they do."""
+        policy = self._policies.get(handler)
+        return policy is None or policy.ordering == "strict"
+
     async def dispatch(self, record: Record, *, epoch: int, finished: Callable[[bool], None]) -> None:
         """Run a delivery's handlers, all at once; return when they have ended.
 

@@ -31,6 +31,11 @@ class Lanes(Generic[W]):
         """How much work waits, started work not counted."""
         return self._waiting
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether something may start."""
+        return bool(self._ready)
+
     def add(self, work: W, *, lane: Hashable, tenant: Hashable) -> None:
         """Queue `work` behind what its lane holds already."""
         entry = self._lanes.get(lane)

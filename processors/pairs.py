@@ -1,7 +1,7 @@
 """The values that the worker's parts hand to each other: deliveries read, pairs, and what became of them."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -10,6 +10,9 @@ from schemas.envelope import Envelope, Headers
 
 LIVE = "live"
 """The run of everything that is not a replay."""
+
+Lane = Literal["live", "retry", "replay"]
+"""What competes for a worker's places: first runs, parked pairs that come back, and all of a replay."""
 
 
 class Pair(msgspec.Struct, frozen=True, order=True):

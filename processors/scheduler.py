@@ -1,4 +1,4 @@
-"""Gives deliveries their turns: in order per entity, fairly between tenants, so many at once.
+"""Gives deliveries their turns: in order per entity, fairly between tenants and lanes, so many at once.
 
 Owns the tasks that run handlers. Knows neither Kafka nor Postgres: `add` takes work, a callback tells its end.
 """
@@ -11,8 +11,9 @@ import msgspec
 
 from processors.dispatch import Dispatcher, Fenced
 from processors.lanes import Lanes
-from processors.pairs import Record
+from processors.pairs import LIVE, Lane, Record
 from processors.parking import DuePair
+from processors.shares import WEIGHTS, Shares
 from schemas.logs import get_logger
 from schemas.metrics import WorkerMetrics
 
@@ -49,7 +50,8 @@ class Scheduler:
         self._unrecorded = unrecorded
         self._metrics = metrics
         self._failed = failed
-        self._lanes: Lanes[_Job] = Lanes()
+        self._shares = Shares(concurrency)
+        self._lanes: dict[Lane, Lanes[_Job]] = {lane: Lanes() for lane in WEIGHTS}
         self._tasks: dict[asyncio.Task[None], int] = {}
 
     def add(self, record: Record, *, epoch: int, finished: Callable[[bool], None]) -> None:
@@ -67,15 +69,19 @@ class Scheduler:
     def _add(self, record: Record, run: Callable[[], Awaitable[None]]) -> None:
         env = record.envelope
         tenant = (env.app, env.tenant)
-        lane = (record.topic, *tenant, record.entity, record.run)
-        self._lanes.add(_Job(record.partition, run), lane=lane, tenant=tenant)
+        entity = (record.topic, *tenant, record.entity, record.run)
+        lane: Lane = "live" if record.run == LIVE else "replay"
+        self._lanes[lane].add(_Job(record.partition, run), lane=entity, tenant=tenant)
         self.pump()
 
     def add_parked(self, due: DuePair, *, epoch: int, finished: Callable[[bool], None]) -> None:
-        """Queue a parked pair whose time has come."""
+        """Queue a parked pair whose time has come; one of a relaxed handler is in order with nothing."""
         tenant = (due.pair.app, due.pair.tenant)
         job = _Job(due.record.partition, lambda: self._dispatcher.dispatch_parked(due, epoch=epoch, finished=finished))
-        self._lanes.add(job, lane=due.record.line(due.pair.handler), tenant=tenant)
+        in_order = self._dispatcher.is_strict(due.pair.handler)
+        entity = due.record.line(due.pair.handler) if in_order else due.pair
+        lane: Lane = "retry" if due.pair.run == LIVE else "replay"
+        self._lanes[lane].add(job, lane=entity, tenant=tenant)
         self.pump()
 
     async def stop(self, numbers: Collection[int], *, grace_s: float) -> None:
@@ -83,7 +89,8 @@ class Scheduler:
 
         What was cancelled or never started is not recorded: it is read again by the next owner.
         """
-        self._lanes.discard(lambda job: job.number in numbers)
+        for lanes in self._lanes.values():
+            lanes.discard(lambda job: job.number in numbers)
         running = [task for task, number in self._tasks.items() if number in numbers]
         if not running:
             return
@@ -98,11 +105,16 @@ class Scheduler:
 
     def pump(self) -> None:
         """Start what may start."""
-        while self._has_room() and (taken := self._lanes.take()) is not None:
-            lane, job = taken
+        while self._has_room():
+            lane = self._shares.choose([lane for lane, lanes in self._lanes.items() if lanes.is_ready])
+            taken = self._lanes[lane].take() if lane else None
+            if lane is None or taken is None:
+                break
+            entity, job = taken
+            self._shares.started(lane)
             task = asyncio.get_running_loop().create_task(self._run(job))
             self._tasks[task] = job.number
-            task.add_done_callback(partial(self._ended, lane))
+            task.add_done_callback(partial(self._ended, lane, entity))
         self._metrics.in_flight.set(len(self._tasks))
 
     def _has_room(self) -> bool:
@@ -115,9 +127,10 @@ class Scheduler:
         except* Fenced:
             log.warning("work_dropped", partition=job.number)
 
-    def _ended(self, lane: Hashable, task: "asyncio.Task[None]") -> None:
+    def _ended(self, lane: Lane, entity: Hashable, task: "asyncio.Task[None]") -> None:
         del self._tasks[task]
-        self._lanes.release(lane)
+        self._shares.ended(lane)
+        self._lanes[lane].release(entity)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._failed(error)
         self.pump()

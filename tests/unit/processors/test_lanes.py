@@ -23,6 +23,7 @@ class LanesAgainstLists(RuleBasedStateMachine):
     @rule()
     def take(self):
         startable = {lane for lane, work in self.waiting.items() if work and lane not in self.busy}
+        assert self.lanes.is_ready == bool(startable)
         taken = self.lanes.take()
         if taken is None:
             assert not startable
