@@ -19,8 +19,8 @@ from pydantic import SecretStr
 from yarl import URL
 
 from levelgate.highlevel.budget import Allowance, Budget, Learning
+from levelgate.highlevel.fetching import TokenSource
 from levelgate.highlevel.rate_limits import RateLimits, rate_limits, wait_after_429
-from levelgate.highlevel.tokens import TokenStore
 from levelgate.highlevel.wire import Answer, exchange
 from schemas.errors import ApiNotFound, ApiRejected, ApiUnavailable, LevelgateError, Permanent, RateLimited
 from schemas.ids import AppName, TenantId
@@ -50,7 +50,9 @@ OnCall = Callable[[ApiCall], None]
 class HighLevelClient:
     """Calls the API for any app and tenant over one session; one per process."""
 
-    def __init__(self, session: aiohttp.ClientSession, vendor: Vendor, tokens: TokenStore, metrics: ApiMetrics) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, vendor: Vendor, tokens: TokenSource, metrics: ApiMetrics
+    ) -> None:
         self._session = session
         self._base = vendor.api_url.rstrip("/")
         self._timeout_s = vendor.call_timeout_s

@@ -32,15 +32,15 @@ _MISSING_RETRY_S = 60.0
 """The same after an answer that only a person's act changes."""
 
 
-class CompanyTokens(Protocol):
-    """Where the company's token for an exchange comes from: the token store itself."""
+class TokenSource(Protocol):
+    """Where access tokens come from: the token store, for API calls and for exchanges of a company's token."""
 
     async def access_token(self, app: AppName, tenant: TenantId) -> SecretStr:
-        """Return the company's token."""
+        """Return a token that is good for a minute at least."""
         ...
 
     async def reject(self, app: AppName, tenant: TenantId, token: SecretStr) -> bool:
-        """Forget a token that was answered with 401."""
+        """Forget a token that was answered with 401; return whether asking again can bring another."""
         ...
 
 
@@ -54,7 +54,7 @@ class TokenFetch:
         vendor: Vendor,
         app: App,
         *,
-        companies: CompanyTokens,
+        companies: TokenSource,
         metrics: ApiMetrics,
     ) -> None:
         self._table = table

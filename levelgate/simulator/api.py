@@ -39,7 +39,8 @@ async def vendor_manners(request: web.Request, handler: _Handler) -> web.StreamR
     vendor = request.app[VENDOR]
     if request.path.startswith(CONTROL_PREFIX):
         return await handler(request)
-    fault = vendor.faults.take(request.method, request.path)
+    resource = request.match_info.route.resource
+    fault = vendor.faults.take(request.method, request.path, resource.canonical if resource is not None else None)
     try:
         if fault is not None:
             await _before(fault, request)

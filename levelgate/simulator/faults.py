@@ -14,6 +14,8 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Answer `status` · answer 429 · answer after `delay_s` · do it, then cut the connection · never answer."""
     path: str = "/"
     """The beginning of the path, e.g. `/oauth/token` or `/contacts/`."""
+    is_whole: bool = False
+    """Whether `path` is no beginning but all of it: `/contacts/abc`, or an operation's `/contacts/{contactId}`."""
     method: str | None = None
     status: int = 500
     delay_s: float = 1.0
@@ -35,10 +37,11 @@ class Faults:
         """Let nothing more happen."""
         self._waiting.clear()
 
-    def take(self, method: str, path: str) -> Fault | None:
-        """Return what happens to this call, and count it."""
+    def take(self, method: str, path: str, template: str | None = None) -> Fault | None:
+        """Return what happens to this call, of the operation with the path `template`, and count it."""
         for index, fault in enumerate(self._waiting):
-            if not path.startswith(fault.path) or fault.method not in {None, method}:
+            fits = fault.path in {path, template} if fault.is_whole else path.startswith(fault.path)
+            if not fits or fault.method not in {None, method}:
                 continue
             if fault.times is not None:
                 left = fault.times - 1

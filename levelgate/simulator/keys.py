@@ -46,6 +46,12 @@ class SimulatorKeys:
         return signed
 
 
+def new_keys(*, rsa_bits: int = _RSA_BITS) -> SimulatorKeys:
+    """Return fresh keys that are kept nowhere. Blocks: a long RSA pair takes seconds to make."""
+    rsa_key = rsa.generate_private_key(public_exponent=65537, key_size=rsa_bits)
+    return SimulatorKeys(Ed25519PrivateKey.generate(), rsa_key)
+
+
 def ensure_keys(data_dir: Path) -> SimulatorKeys:
     """Return the keys of `data_dir`, made anew where they are missing. Blocks: an RSA pair takes seconds to make."""
     ed25519 = _load(data_dir / "ed25519.pem") or _keep(data_dir / "ed25519.pem", Ed25519PrivateKey.generate())

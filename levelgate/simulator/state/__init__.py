@@ -1,5 +1,7 @@
 """What exists at the simulated vendor: a module a family, each a table of routes over the store."""
 
+from collections.abc import Mapping
+
 from levelgate.simulator.state import (
     appointments,
     contacts,
@@ -15,6 +17,7 @@ from levelgate.simulator.state import (
     tasks,
     users,
 )
+from levelgate.simulator.state.resource import Resource
 from levelgate.simulator.state.route import Route
 
 ROUTES: tuple[Route, ...] = (
@@ -33,3 +36,23 @@ ROUTES: tuple[Route, ...] = (
     *products.ROUTES,
 )
 """All of them; where two match, the one with more fixed parts wins."""
+
+RESOURCES: Mapping[str, Resource] = {
+    resource.kind: resource
+    for resource in (
+        appointments.APPOINTMENT,
+        contacts.CONTACT,
+        conversations.CONVERSATION,
+        invoices.INVOICE,
+        locations.LOCATION,
+        messages.MESSAGE,
+        notes.NOTE,
+        opportunities.OPPORTUNITY,
+        orders.ORDER,
+        prices.PRICE,
+        products.PRODUCT,
+        tasks.TASK,
+        users.USER,
+    )
+}
+"""What is known of each kind of entity, by its name in the store."""

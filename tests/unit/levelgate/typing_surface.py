@@ -62,6 +62,21 @@ async def the_test_kit(db: object) -> None:
     assert outcome.state == "failed"  # type: ignore[comparison-overlap]
 
 
+async def the_test_kit_on_the_simulator(event: ContactCreate, db: object) -> None:
+    async with testing.simulated(app="shop", scopes=["contacts.readonly"]) as vendor:
+        assert_type(vendor, testing.SimulatedVendor)
+        assert_type(vendor.put("contact", {"id": "c"}, location="l"), dict[str, Any])
+        assert_type(vendor.get("contact", "c"), dict[str, Any] | None)
+        assert_type(vendor.entities("task", "l"), list[dict[str, Any]])
+        ctx = vendor.context(event, attempt=2, db=db)
+        assert_type(ctx, testing.RecordingContext)
+        await testing.run(plain, event, ctx)
+        assert_type(ctx.calls, list[testing.Call])
+        vendor.fail("GET /contacts/{contactId}", status=None, times=None)
+        vendor.put("contract", {})  # type: ignore[arg-type]
+        vendor.fail("GET /contacts/c", status="500")  # type: ignore[arg-type]
+
+
 @on(ContactCreate)  # type: ignore[type-var]
 def not_async(event: ContactCreate, ctx: Context) -> None: ...
 

@@ -1,12 +1,7 @@
-"""The test kit for handlers: a documented event, a context whose API is scripted, one run and its verdict.
+"""A documented event, a context whose API is scripted, one run of a handler and the worker's verdict on it.
 
-    event = testing.sample(ContactCreate, firstName="Ada")
-    ctx = testing.context(event, answers={f"GET /contacts/{event.id}": {"contact": {"id": event.id}}})
-    outcome = await testing.run(greet, event, ctx)
-    assert outcome.state == "done"
-
-Needs no test framework, no network and no database. The verdict is the worker's own: what a handler raises is judged
-by the policy of its `@on`, with the settings' defaults for what that leaves out.
+The verdict is the worker's own: what a handler raises is judged by the policy of its `@on`, with the settings'
+defaults for what that leaves out. Opens nothing: no network, no database.
 """
 
 import asyncio
@@ -34,8 +29,6 @@ from schemas.logs import get_logger
 from schemas.operations import Operation
 from schemas.samples import samples
 from schemas.settings import Worker
-
-__all__ = ["Call", "FakeContext", "Outcome", "UnexpectedCall", "context", "run", "sample"]
 
 E = TypeVar("E", bound=Event)
 
@@ -73,8 +66,8 @@ class Outcome(msgspec.Struct, frozen=True):
     """retry: it failed · waiting: this run counts as none · permanent, attempts, deadline: why it is dead."""
 
 
-class FakeContext(Context):
-    """A handler's context without anything behind it; made by `context`."""
+class RecordingContext(Context):
+    """A handler's context that keeps what was called; made by `context` and by `SimulatedVendor.context`."""
 
     __slots__ = ("calls", "unexpected")
 
@@ -102,7 +95,7 @@ def sample(event: type[Event] | str, /, **changes: object) -> Event:
     found = _SAMPLES.get(f"{known.wire}-{number or 1}") if known else None
     if known is None or found is None:
         raise ValueError(f"HighLevel documents no sample {asked}: `levelgate simulate samples --write` has them all")
-    body = _copy(found.body[0] if isinstance(found.body, list) else found.body)
+    body = copied(found.body[0] if isinstance(found.body, list) else found.body)
     typed = decode(known, body)
     names = {field.name: field.encode_name for field in msgspec.structs.fields(typed) if field.name != "raw"}
     for name, value in changes.items():
@@ -121,13 +114,49 @@ def context(
     attempt: int = 1,
     received_at: datetime | None = None,
     db: Any = None,  # noqa: ANN401 -- an asyncpg pool, or whatever of it the handler uses
-) -> FakeContext:
+) -> RecordingContext:
     """Return a context for one run of a handler on `event`, which was received just now unless said otherwise.
 
     `answers` says what the API answers, by method and path: `GET /contacts/abc`, or `GET /contacts/{contactId}` for
     all of them. A list is answered in turn; an exception is raised. A call without an answer ends the test.
     `ctx.api` is the real one down to the call, so a method's answer is what it takes out of the vendor's JSON.
     """
+    client = _ScriptedClient(answers or {})
+    return context_of(event, client, app=app, attempt=attempt, received_at=received_at, db=db)
+
+
+class RecordingClient(HighLevelClient):
+    """Notes each call that a handler makes; subclasses answer it. Takes nothing of what the real one is made of."""
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.unexpected: list[UnexpectedCall] = []
+
+    def note(
+        self,
+        tenant: TenantId,
+        operation: Operation,
+        path: Mapping[str, str] | None,
+        query: Mapping[str, str | int | bool | None] | None,
+        json: Any,  # noqa: ANN401 -- any JSON
+    ) -> str:
+        """Note a call, given as `request` gets it; return its name, `GET /contacts/abc`."""
+        named = f"{operation.method} {concrete_path(operation, path or {})}"
+        given = {name: value for name, value in (query or {}).items() if value is not None}
+        self.calls.append(Call(named, tenant, given, copied(json)))
+        return named
+
+
+def context_of(
+    event: Event,
+    client: RecordingClient,
+    *,
+    app: str,
+    attempt: int,
+    received_at: datetime | None,
+    db: Any,  # noqa: ANN401 -- as in `context`
+) -> RecordingContext:
+    """Return a context whose API goes through `client`."""
     known = lookup(type(event).wire or event.type)
     tenant = tenant_of(known, event.raw) or NO_TENANT
     delivery = Delivery(
@@ -141,21 +170,18 @@ def context(
         element=0,
         replay_id=None,
     )
-    calls: list[Call] = []
-    unexpected: list[UnexpectedCall] = []
-    client = _ScriptedClient(answers or {}, calls, unexpected)
-    return FakeContext(
+    return RecordingContext(
         api=Api(client, delivery.app, tenant),
-        db=db if db is not None else _NoDatabase(unexpected),
+        db=db if db is not None else _NoDatabase(client.unexpected),
         log=get_logger("levelgate.handler").bind(type=delivery.type, delivery=delivery.id, attempt=attempt),
         delivery=delivery,
-        idempotency_key=idempotency_key(Pair(app, tenant, delivery.id, LIVE, "handler-of-a-test", 0)),
-        calls=calls,
-        unexpected=unexpected,
+        idempotency_key=idempotency_key(Pair(delivery.app, tenant, delivery.id, LIVE, "handler-of-a-test", 0)),
+        calls=client.calls,
+        unexpected=client.unexpected,
     )
 
 
-async def run(handler: Callable[..., Awaitable[None]], event: Event, ctx: FakeContext) -> Outcome:
+async def run(handler: Callable[..., Awaitable[None]], event: Event, ctx: RecordingContext) -> Outcome:
     """Run a handler once and return what a worker would make of it.
 
     Raises UnexpectedCall where it did what the test does not provide for, even if it caught that itself;
@@ -189,23 +215,17 @@ async def run(handler: Callable[..., Awaitable[None]], event: Event, ctx: FakeCo
     return Outcome("retry", failure, after=verdict.due_at - now, reason=verdict.reason)
 
 
-class _ScriptedClient(HighLevelClient):
-    """Answers calls from a script, and makes none. Takes nothing of what the real one is made of."""
+class _ScriptedClient(RecordingClient):
+    """Answers calls from a script, and makes none."""
 
-    def __init__(
-        self,
-        answers: Mapping[str, Answer | Sequence[Answer]],
-        calls: list[Call],
-        unexpected: list[UnexpectedCall],
-    ) -> None:
+    def __init__(self, answers: Mapping[str, Answer | Sequence[Answer]]) -> None:
+        super().__init__()
         for named in answers:
             if not _CALL.fullmatch(named):
                 raise ValueError(f"answers go by method and path, as in 'GET /contacts/abc', not by {named!r}")
         self._answers = {
             named: iter(answer) if isinstance(answer, Sequence) else answer for named, answer in answers.items()
         }
-        self._calls = calls
-        self._unexpected = unexpected
 
     async def request(
         self,
@@ -220,17 +240,15 @@ class _ScriptedClient(HighLevelClient):
     ) -> Any:  # noqa: ANN401 -- any JSON
         """Record the call and give its answer; the real one's arguments."""
         del app, on_call
-        named = f"{operation.method} {concrete_path(operation, path or {})}"
-        given = {name: value for name, value in (query or {}).items() if value is not None}
-        self._calls.append(Call(named, tenant, given, _copy(json)))
+        named = self.note(tenant, operation, path, query, json)
         answer = self._answers.get(named, self._answers.get(f"{operation.method} {operation.path}"))
         if answer is not None and not isinstance(answer, Mapping | Exception):
             answer = next(answer, None)
         if answer is None:
-            raise _noted(self._unexpected, f"the handler calls {named}, for which `answers` has none (any more)")
+            raise _noted(self.unexpected, f"the handler calls {named}, for which `answers` has none (any more)")
         if isinstance(answer, Exception):
             raise answer
-        return _copy(answer)
+        return copied(answer)
 
 
 class _NoDatabase:
@@ -248,6 +266,6 @@ def _noted(unexpected: list[UnexpectedCall], message: str) -> UnexpectedCall:
     return unexpected[-1]
 
 
-def _copy(json: Any) -> Any:  # noqa: ANN401 -- any JSON
+def copied(json: Any) -> Any:  # noqa: ANN401 -- any JSON
     """Return the JSON that would travel: what is none fails here, and nobody changes another's."""
     return None if json is None else orjson.loads(orjson.dumps(json))
