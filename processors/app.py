@@ -26,6 +26,7 @@ from processors.dead_letters import DeadLetters
 from processors.dispatch import Dispatcher
 from processors.due import DuePairs
 from processors.ledger import POSTGRES_AWAY, Ledger
+from processors.outages import HIGHLEVEL, POSTGRES, Outages
 from processors.outbox import Outbox
 from processors.ownership import Ownership
 from processors.parking import Lines, Parking
@@ -55,9 +56,11 @@ class Worker:
         self.collector = collector
         self._metrics = WorkerMetrics(collector)
         self._api_metrics = ApiMetrics(collector)
+        self._outages = Outages(self._metrics)
         self._stop = asyncio.Event()
         self._error: BaseException | None = None
         self._consumer: Consumer | None = None
+        self._ledger: Ledger | None = None
         self._watchdog = Watchdog(stalled_after_s=settings.worker.stalled_after_s, now=time.monotonic())
         self.name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
         self.metrics_port = 0
@@ -76,6 +79,11 @@ class Worker:
         """How many partition numbers are claiming, active, closing or odd."""
         return self._consumer.phases() if self._consumer else {}
 
+    def open_circuits(self) -> list[str]:
+        """Which dependencies fail for everyone, so that work stands still."""
+        away = [POSTGRES] if self._ledger is not None and not self._ledger.is_healthy else []
+        return [HIGHLEVEL, *away] if self._outages.is_under_way else away
+
     async def run(self) -> None:
         """Work until stopped. Raises what ended it where that was not `stop`."""
         async with contextlib.AsyncExitStack() as stack:
@@ -85,7 +93,9 @@ class Worker:
             keyring = KeyRing(parse_token_keys(self._settings.token_keys))
             tokens = TokenStore(pool, keyring, session, self._settings, self._api_metrics)
             stack.push_async_callback(tokens.aclose)
-            client = HighLevelClient(session, self._settings.vendor, tokens, self._api_metrics)
+            client = HighLevelClient(
+                session, self._settings.vendor, tokens, self._api_metrics, observer=self._outages.called
+            )
             await self._work(pool, Contexts(client=client, tokens=tokens, pool=pool))
         if self._error is not None:
             raise self._error
@@ -102,7 +112,7 @@ class Worker:
             session_timeout_s=worker.session_timeout_s,
             lost=lambda number: consumer.fenced(number),  # noqa: PLW0108 -- made below
         )
-        ledger = Ledger(pool, ownership, group=worker.group, metrics=self._metrics)
+        ledger = self._ledger = Ledger(pool, ownership, group=worker.group, metrics=self._metrics)
         dispatcher = Dispatcher(
             registry=self._registry,
             contexts=contexts,
@@ -110,11 +120,13 @@ class Worker:
             ownership=ownership,
             lines=lines,
             policy=default_policy(worker),
+            outages=self._outages,
             metrics=self._metrics,
         )
         scheduler = Scheduler(
             dispatcher,
             concurrency=worker.concurrency,
+            places=self._outages.places,
             unrecorded=lambda: ledger.unrecorded,
             metrics=self._metrics,
             failed=self._failed,
@@ -131,6 +143,7 @@ class Worker:
             lines=lines,
             scheduler=scheduler,
             metrics=self._metrics,
+            is_held=lambda: self._outages.is_open,
             failed=self._failed,
         )
         due = DuePairs(parking, scheduler, lines, active=lambda: consumer.active)
@@ -145,6 +158,7 @@ class Worker:
             due.run(),
             outbox.run(),
             self._renew(ownership),
+            self._outages.run(scheduler.pump),
             self._watch(consumer, dispatcher),
             self._observe(consumer, parking),
             self._keep_days(pool),
@@ -207,6 +221,7 @@ class Worker:
             was_stalled = dog.is_stalled
             stall = dog.look(now, moves=consumer.moves, has_work=consumer.has_work, running=dispatcher.running)
             self._metrics.stalled.set(dog.stalled_s)
+            self._metrics.circuit_open.labels(POSTGRES).set(POSTGRES in self.open_circuits())
             if stall is not None and not was_stalled:
                 log.error("worker_stalled", **stall.fields(now))
 
@@ -256,8 +271,11 @@ class Worker:
 
     async def _readyz(self, _request: web.Request) -> web.Response:
         status = "ready" if self.is_ready else "not ready"
+        # A worker that stands still because of others is ready: restarting it does not help.
+        standing = {"circuit_open": self.open_circuits()}
         return web.json_response(
-            {"status": status, "worker": self.name, "partitions": self.phases()}, status=200 if self.is_ready else 503
+            {"status": status, "worker": self.name, "partitions": self.phases(), **standing},
+            status=200 if self.is_ready else 503,
         )
 
     async def _exported(self, _request: web.Request) -> web.Response:

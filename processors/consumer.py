@@ -68,9 +68,11 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         lines: Lines,
         scheduler: Scheduler,
         metrics: WorkerMetrics,
+        is_held: Callable[[], bool],
         failed: Callable[[BaseException], None],
     ) -> None:
         self._failed = failed
+        self._is_held = is_held
         self._apps = frozenset(apps)
         self._kafka = kafka
         self._worker = worker
@@ -107,10 +109,15 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
     @property
     def has_work(self) -> bool:
         """Whether there is something that should move: it could be worked on, and nothing known holds it."""
-        if self._stopping or not self._ledger.is_healthy:
+        if self._stopping or self._is_blocked:
             return False
         active = [held for held in self._numbers.values() if held.phase is Phase.ACTIVE]
         return any(held.unfinished or any(held.lag(tp, self._highwater(tp)) for tp in held.trackers) for held in active)
+
+    @property
+    def _is_blocked(self) -> bool:
+        """Whether Postgres or the API fails for everyone: Kafka is the buffer then."""
+        return not self._ledger.is_healthy or self._is_held()
 
     def phases(self) -> dict[str, int]:
         """How many numbers are in which phase."""
@@ -241,7 +248,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         client = self._client
         if client is None:
             return
-        blocked = self._stopping or not self._ledger.is_healthy
+        blocked = self._stopping or self._is_blocked
         wanted = {
             tp
             for held in self._numbers.values()

@@ -15,6 +15,7 @@ from levelgate.highlevel.client import ApiCall
 from processors.context import Contexts, events_of
 from processors.ledger import POSTGRES_AWAY, Ledger
 from processors.ledger_rows import IndexEntry, PairEntry
+from processors.outages import Outages
 from processors.ownership import Ownership
 from processors.pairs import Dead, Done, Failure, History, Outcome, Pair, Parked, Record, kept
 from processors.parking import DuePair, Lines
@@ -39,7 +40,7 @@ class Fenced(LevelgateError):
 class Dispatcher:
     """Runs pairs; one for a worker."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- the composition root hands over each part by name
         self,
         *,
         registry: Registry,
@@ -48,6 +49,7 @@ class Dispatcher:
         ownership: Ownership,
         lines: Lines,
         policy: Policy,
+        outages: Outages,
         metrics: WorkerMetrics,
         rng: random.Random | None = None,
     ) -> None:
@@ -57,6 +59,7 @@ class Dispatcher:
         self._ownership = ownership
         self._lines = lines
         self._policy = policy
+        self._outages = outages
         self._policies = {each.name: policy_of(each.overrides, self._policy) for each in registry.handlers}
         self._metrics = metrics
         self._rng = rng or random.Random()  # noqa: S311 -- spreads retries, guards nothing
@@ -209,6 +212,7 @@ class Dispatcher:
             policy=self._policies[handler.name],
             now=now,
             rng=self._rng,
+            is_excused=self._outages.excuses(failure),
         )
         if isinstance(verdict, Die):
             return Dead(now, History(verdict.attempts, failed, made))

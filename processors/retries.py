@@ -71,15 +71,23 @@ def policy_of(overrides: Overrides, defaults: Policy) -> Policy:
 
 
 def judge(
-    error: BaseException, *, attempts: int, received_at: datetime, policy: Policy, now: datetime, rng: random.Random
+    error: BaseException,
+    *,
+    attempts: int,
+    received_at: datetime,
+    policy: Policy,
+    now: datetime,
+    rng: random.Random,
+    is_excused: bool = False,
 ) -> Park | Die:
     """Decide what follows `error` of a pair that had used up `attempts` before this run.
 
-    Waiting uses up no attempt (design §9.14); Permanent and Poison end at once; all else is retried
-    with exponential backoff and full jitter over its upper half, `Retry.after` being the least.
+    Waiting uses up no attempt (design §9.14), nor does what an outage excuses (`is_excused`: wait as if it were
+    Waiting); Permanent and Poison end at once; all else is retried with exponential backoff and full jitter over its
+    upper half, `Retry.after` being the least.
     No pair is put off beyond its deadline, waiting or not: it is shortened to it, or ends where it can't be.
     """
-    waiting = isinstance(error, Waiting)
+    waiting = is_excused or isinstance(error, Waiting)
     used = attempts if waiting else attempts + 1
     if isinstance(error, Permanent | Poison):
         return Die(used, "permanent")

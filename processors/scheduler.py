@@ -32,6 +32,7 @@ class Scheduler:
     """Runs at most `concurrency` deliveries and parked pairs at once, and starts none while twice as much is in flight.
 
     In flight is what runs and what has ended and is not recorded yet: all that a crash can make run twice.
+    `places` tells how many of `concurrency` may run now: fewer while the API is down; `pump` when they became more.
     `unrecorded` tells how many entries wait for the ledger; `pump` is to be called when they became fewer.
     `failed` is told of an error of our own that no pair can carry; the worker stops on it.
     """
@@ -41,12 +42,14 @@ class Scheduler:
         dispatcher: Dispatcher,
         *,
         concurrency: int,
+        places: Callable[[int], int],
         unrecorded: Callable[[], int],
         metrics: WorkerMetrics,
         failed: Callable[[BaseException], None],
     ) -> None:
         self._dispatcher = dispatcher
         self._concurrency = concurrency
+        self._places = places
         self._unrecorded = unrecorded
         self._metrics = metrics
         self._failed = failed
@@ -119,7 +122,7 @@ class Scheduler:
 
     def _has_room(self) -> bool:
         running = len(self._tasks)
-        return running < self._concurrency and running + self._unrecorded() < 2 * self._concurrency
+        return running < self._places(self._concurrency) and running + self._unrecorded() < 2 * self._concurrency
 
     async def _run(self, job: _Job) -> None:
         try:

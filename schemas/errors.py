@@ -4,6 +4,7 @@
     ├── Retry(after)             park, try again; an attempt is used up
     │   ├── ApiUnavailable       the vendor's API failed or did not answer
     │   ├── RefreshFailed        no token now, for a reason that may pass
+    │   │   └── RefreshUnanswered    the vendor's token endpoint failed or did not answer
     │   └── Waiting              park, try again; no attempt is used up
     │       ├── RateLimited          the vendor said 429
     │       └── InstallationMissing  no usable installation for this tenant (yet)
@@ -47,6 +48,10 @@ class ApiUnavailable(Retry):
 
 class RefreshFailed(Retry):
     """An access token could not be had now; the stored grant is kept."""
+
+
+class RefreshUnanswered(RefreshFailed):
+    """The vendor's token endpoint failed or did not answer, asked more than once."""
 
 
 class Waiting(Retry):

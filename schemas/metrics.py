@@ -123,6 +123,12 @@ class WorkerMetrics:
         self.partitions = Gauge(
             "levelgate_partitions", "Partition numbers by state (claiming, active, odd)", ["state"], registry=registry
         )
+        self.circuit_open = Gauge(
+            "levelgate_circuit_open",
+            "Whether work stands still because a dependency (highlevel, postgres) fails for everyone",
+            ["dependency"],
+            registry=registry,
+        )
         self.stalled = Gauge(
             "levelgate_stalled_seconds",
             "For how long nothing has moved although there is work; 0 while all is well",

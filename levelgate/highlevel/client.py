@@ -22,7 +22,15 @@ from levelgate.highlevel.budget import Allowance, Budget, Learning
 from levelgate.highlevel.fetching import TokenSource
 from levelgate.highlevel.rate_limits import RateLimits, rate_limits, wait_after_429
 from levelgate.highlevel.wire import Answer, exchange
-from schemas.errors import ApiNotFound, ApiRejected, ApiUnavailable, LevelgateError, Permanent, RateLimited
+from schemas.errors import (
+    ApiNotFound,
+    ApiRejected,
+    ApiUnavailable,
+    LevelgateError,
+    Permanent,
+    RateLimited,
+    RefreshUnanswered,
+)
 from schemas.ids import AppName, TenantId
 from schemas.metrics import ApiMetrics
 from schemas.operations import Operation
@@ -47,13 +55,38 @@ class ApiCall(msgspec.Struct, frozen=True):
 OnCall = Callable[[ApiCall], None]
 
 
+class CallEnd(msgspec.Struct, frozen=True):
+    """How a call for a tenant ended, as far as it tells of the vendor's health."""
+
+    app: AppName
+    tenant: TenantId
+    is_answered: bool
+    """The vendor answered with less than 500: a refusal is an answer."""
+    elapsed_s: float
+
+
+Observer = Callable[[CallEnd], None]
+
+
+def _nobody(_end: CallEnd) -> None:
+    """Tell nobody."""
+
+
 class HighLevelClient:
     """Calls the API for any app and tenant over one session; one per process."""
 
     def __init__(
-        self, session: aiohttp.ClientSession, vendor: Vendor, tokens: TokenSource, metrics: ApiMetrics
+        self,
+        session: aiohttp.ClientSession,
+        vendor: Vendor,
+        tokens: TokenSource,
+        metrics: ApiMetrics,
+        *,
+        observer: Observer = _nobody,
     ) -> None:
+        """`observer` is told of each call's end, and of each token that the vendor did not answer for."""
         self._session = session
+        self._observer = observer
         self._base = vendor.api_url.rstrip("/")
         self._timeout_s = vendor.call_timeout_s
         self._tokens = tokens
@@ -84,14 +117,22 @@ class HighLevelClient:
         url = _url(self._base + concrete, query or {})
         body = None if json is None else orjson.dumps(json)
         call = _Call(operation, concrete, url, body, on_call)
-        token = await self._tokens.access_token(app, tenant)
+        token = await self._token(app, tenant)
         answer = await self._send(app, tenant, call, token)
         if _is_stale_token(answer) and await self._tokens.reject(app, tenant, token):
-            token = await self._tokens.access_token(app, tenant)
+            token = await self._token(app, tenant)
             answer = await self._send(app, tenant, call, token)
         if answer.is_success:
             return answer.json()
         raise _error(answer)
+
+    async def _token(self, app: AppName, tenant: TenantId) -> SecretStr:
+        began = time.perf_counter()
+        try:
+            return await self._tokens.access_token(app, tenant)
+        except RefreshUnanswered:
+            self._observer(CallEnd(app, tenant, is_answered=False, elapsed_s=time.perf_counter() - began))
+            raise
 
     async def _send(self, app: AppName, tenant: TenantId, call: "_Call", token: SecretStr) -> Answer:
         operation = call.operation
@@ -112,6 +153,9 @@ class HighLevelClient:
             )
             status = answer.status
             limits = rate_limits(answer.headers)
+        except ApiUnavailable:
+            self._observer(CallEnd(app, tenant, is_answered=False, elapsed_s=time.perf_counter() - began))
+            raise
         finally:
             spending.ended(limits)
             elapsed_s = time.perf_counter() - began
@@ -119,6 +163,7 @@ class HighLevelClient:
             self._metrics.call_duration.labels(family=operation.family).observe(elapsed_s)
             if call.on_call is not None:
                 call.on_call(ApiCall(operation.method, call.path, status, round(elapsed_s * 1000, 1)))
+        self._observer(CallEnd(app, tenant, is_answered=answer.status < 500, elapsed_s=elapsed_s))  # noqa: PLR2004 -- HTTP
         return answer
 
     async def _admitted(self, app: AppName, tenant: TenantId, named: str) -> "_Spending":

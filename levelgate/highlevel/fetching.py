@@ -15,7 +15,7 @@ from levelgate.highlevel import oauth
 from levelgate.highlevel.installations import Installation, Step
 from levelgate.highlevel.oauth import Grant, GrantRefused, Refusal
 from levelgate.highlevel.token_table import TokenTable
-from schemas.errors import ApiUnavailable, InstallationMissing, RateLimited, RefreshFailed
+from schemas.errors import ApiUnavailable, InstallationMissing, RateLimited, RefreshFailed, RefreshUnanswered
 from schemas.ids import AppName, CompanyId, LocationId, TenantId
 from schemas.logs import get_logger
 from schemas.metrics import ApiMetrics
@@ -163,7 +163,9 @@ class TokenFetch:
             return
         self._count(row, "failed")
         await self._table.end_lease(row, version, retry_in_s=_RETRY_S)
-        raise RefreshFailed(f"fetching the token of {row.app} for {row.tenant}: {unavailable}", after=_after(_RETRY_S))
+        raise RefreshUnanswered(
+            f"fetching the token of {row.app} for {row.tenant}: {unavailable}", after=_after(_RETRY_S)
+        )
 
     def _count(self, row: Installation, outcome: str) -> None:
         self._metrics.token_refreshes.labels(app=row.app, outcome=outcome).inc()

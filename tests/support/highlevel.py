@@ -7,13 +7,31 @@ import aiohttp
 import asyncpg
 import msgspec
 from prometheus_client import CollectorRegistry
+from pydantic import SecretStr
 
 from levelgate.highlevel.client import HighLevelClient
 from levelgate.highlevel.keyring import KeyRing
+from levelgate.highlevel.oauth import Grant
 from levelgate.highlevel.tokens import TokenStore
 from levelgate.highlevel.wire import open_session
+from schemas.ids import AppName, LocationId
 from schemas.metrics import ApiMetrics
 from schemas.settings import Settings, parse_token_keys
+from tests.fixtures.simulator import RunningSimulator
+
+
+async def connect(settings: Settings, simulator: RunningSimulator, *locations: str) -> None:
+    """Install the app on locations and store the tokens, as the browser's callback would."""
+    async with our_side(settings) as ours:
+        for location in locations:
+            answer = simulator.grant(location)
+            grant = Grant(
+                access_token=SecretStr(answer["access_token"]),
+                refresh_token=SecretStr(answer["refresh_token"]),
+                level="location",
+                location=LocationId(location),
+            )
+            await ours.tokens.store_grant(AppName("demo"), grant)
 
 
 class OurSide(msgspec.Struct, frozen=True):

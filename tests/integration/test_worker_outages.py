@@ -1,0 +1,110 @@
+"""The API fails: for everyone, and the worker stands still until it answers; for one tenant, and the others go on."""
+
+import aiohttp
+import pytest
+
+from processors.deliveries import states
+from processors.handlers import contact
+from processors.parking import list_parked
+from processors.registry import marked
+from tests.support.deliveries import delivery, publish
+from tests.support.eventually import eventually
+from tests.support.highlevel import connect
+from tests.support.workers import committed, quick, working
+
+TENANTS = [f"loc-of-the-test-{n:04}" for n in range(30)]
+CONCURRENCY = 10
+
+pytestmark = pytest.mark.expected_errors("^aiokafka", "circuit_opened.*highlevel")
+
+
+@pytest.fixture
+def settings(settings, simulator):
+    changes = {"group": f"outages-{settings.kafka.topic_prefix}", "concurrency": CONCURRENCY, "waiting_retry_s": 0.5}
+    return simulator.point(quick(settings, **changes))
+
+
+def contacts(settings, simulator, tenants, each):
+    """Updates of contacts that the vendor knows, `each` for every tenant, taken in turns."""
+    records = []
+    for number in range(each):
+        for index, tenant in enumerate(tenants):
+            entity = f"con{index:04}of{number:011}"
+            simulator.put("contact", tenant, {"id": entity, "locationId": tenant})
+            records.append(delivery(settings.kafka, type="ContactUpdate", tenant=tenant, entity=entity))
+    return records
+
+
+async def all_handled(pool, records, within_s=60):
+    ids = [record.envelope.id for record in records]
+    await eventually(
+        lambda: states(pool, ids),
+        lambda seen: len(seen) == len(ids) and set(seen.values()) == {"handled"},
+        within_s=within_s,
+    )
+
+
+def gauge(worker, dependency="highlevel"):
+    return worker.collector.get_sample_value("levelgate_circuit_open", {"dependency": dependency})
+
+
+def failed_calls(worker):
+    labels = {"app": "demo", "family": "contacts", "status": "5xx"}
+    return worker.collector.get_sample_value("levelgate_api_calls_total", labels) or 0
+
+
+async def test_an_outage_stops_consumption_parks_little_uses_up_no_attempts_and_ends_by_itself(
+    settings, simulator, pool
+):
+    # One failed attempt is all that a pair may have: were the probes to use up any, pairs would die.
+    settings = quick(settings, concurrency=CONCURRENCY, waiting_retry_s=0.5, max_attempts=2, stalled_after_s=2)
+    await connect(settings, simulator, *TENANTS)
+    simulator.fault("error", "/contacts/", times=None)
+    records = contacts(settings, simulator, TENANTS, each=10)
+    await publish(settings.kafka, records)
+    async with working(settings, *marked(contact, built_in=True)) as worker, aiohttp.ClientSession() as session:
+        await eventually(lambda: gauge(worker) == 1)
+        # Each probe waits twice as long as the one before: three of them, over four seconds or so.
+        await eventually(lambda: failed_calls(worker) >= CONCURRENCY + 3, within_s=40)
+        parked = await list_parked(pool, most=1000)
+        async with session.get(f"http://127.0.0.1:{worker.metrics_port}/readyz") as answer:
+            assert (answer.status, (await answer.json())["circuit_open"]) == (200, ["highlevel"])
+        async with session.get(f"http://127.0.0.1:{worker.metrics_port}/livez") as answer:
+            assert answer.status == 200
+        simulator.vendor.faults.clear()
+        await all_handled(pool, records)
+        assert gauge(worker) == 0
+
+    assert len(parked) <= 2 * CONCURRENCY
+    assert {pair["reason"] for pair in parked} <= {"retry", "waiting"}
+    assert max(pair["attempts"] for pair in parked) <= 1
+    assert await pool.fetchval("SELECT count(*) FROM dead") == 0
+    assert await committed(settings) <= len(records)
+
+
+async def test_a_token_endpoint_that_is_down_for_everyone_is_an_outage_too(settings, simulator, pool):
+    settings = quick(settings, concurrency=CONCURRENCY, waiting_retry_s=0.5, max_attempts=2)
+    await connect(settings, simulator, *TENANTS)
+    await pool.execute("UPDATE installation SET expires_at = now()")
+    simulator.fault("error", "/oauth/token", times=None)
+    records = contacts(settings, simulator, TENANTS, each=2)
+    await publish(settings.kafka, records)
+    async with working(settings, *marked(contact, built_in=True)) as worker:
+        await eventually(lambda: gauge(worker) == 1)
+        simulator.vendor.faults.clear()
+        await all_handled(pool, records)
+
+    assert await pool.fetchval("SELECT count(*) FROM dead") == 0
+
+
+async def test_one_tenant_that_fails_alone_stops_no_other(settings, simulator, pool):
+    bad, *others = TENANTS[:10]
+    await connect(settings, simulator, bad, *others)
+    simulator.fault("error", "/contacts/con0000", times=None)  # the first tenant's
+    records = contacts(settings, simulator, [bad, *others], each=10)
+    await publish(settings.kafka, records)
+    async with working(settings, *marked(contact, built_in=True)) as worker:
+        await all_handled(pool, [r for r in records if r.envelope.tenant != bad])
+        assert gauge(worker) == 0
+        simulator.vendor.faults.clear()
+        await all_handled(pool, [r for r in records if r.envelope.tenant == bad])
