@@ -21,13 +21,15 @@ _LOCK = 0x1E7E16A7E
 
 async def keep_days(pool: Pool, *, days: int, now: datetime) -> None:
     """Make the partitions of today and the next days, drop those older than `days`."""
-    async with pool.acquire() as connection, connection.transaction():
-        if not await connection.fetchval("SELECT pg_try_advisory_xact_lock($1)", _LOCK):
-            return
-        for table, column in _TABLES.items():
+    # A transaction each: both tables' locks at once, in another order than the ledger's writes take them, deadlock.
+    for table, column in _TABLES.items():
+        async with pool.acquire() as connection, connection.transaction():
+            if not await connection.fetchval("SELECT pg_try_advisory_xact_lock($1)", _LOCK):
+                return
             await _make(connection, table, now)
             await _drop(connection, table, column, now - timedelta(days=days))
-        # A discarded pair is remembered as long as a done one.
+    # A discarded pair is remembered as long as a done one.
+    async with pool.acquire() as connection:
         await connection.execute("DELETE FROM dead WHERE discarded_at < $1", now - timedelta(days=days))
 
 

@@ -11,6 +11,7 @@ from levelgate.highlevel.client import CallEnd
 from processors.circuit import Circuit, State
 from processors.outages import Outages
 from schemas.errors import ApiUnavailable, RefreshFailed
+from schemas.ids import AppName, TenantId
 from schemas.metrics import WorkerMetrics
 
 WINDOW_S, SHARE, LEAST = 20.0, 0.9, 5
@@ -142,7 +143,7 @@ def test_an_outage_is_told_once_and_excuses_what_failed_of_it_until_the_api_answ
         return registry.get_sample_value("levelgate_circuit_open", {"dependency": "highlevel"})
 
     def ends(*, is_answered):
-        outages.called(CallEnd("demo", "location-1", is_answered=is_answered, elapsed_s=0.0))
+        outages.called(CallEnd(AppName("demo"), TenantId("location-1"), is_answered=is_answered, elapsed_s=0.0))
 
     assert (gauge(), outages.excuses(ApiUnavailable())) == (0, False)
     for _ in range(20):
