@@ -25,6 +25,7 @@ from processors.days import keep_days
 from processors.dead_letters import DeadLetters
 from processors.dispatch import Dispatcher
 from processors.due import DuePairs
+from processors.holds import Holds
 from processors.ledger import POSTGRES_AWAY, Ledger
 from processors.outages import HIGHLEVEL, POSTGRES, Outages
 from processors.outbox import Outbox
@@ -33,6 +34,7 @@ from processors.parking import Lines, Parking
 from processors.registry import Registry, load_registry
 from processors.retries import default_policy
 from processors.scheduler import Scheduler
+from processors.shelving import Shelf
 from processors.sql import Pool
 from processors.watchdog import Watchdog
 from schemas.logs import get_logger
@@ -113,12 +115,14 @@ class Worker:
             lost=lambda number: consumer.fenced(number),  # noqa: PLW0108 -- made below
         )
         ledger = self._ledger = Ledger(pool, ownership, group=worker.group, metrics=self._metrics)
+        holds = Holds()
         dispatcher = Dispatcher(
             registry=self._registry,
             contexts=contexts,
             ledger=ledger,
             ownership=ownership,
             lines=lines,
+            holds=holds,
             policy=default_policy(worker),
             outages=self._outages,
             metrics=self._metrics,
@@ -132,6 +136,9 @@ class Worker:
             failed=self._failed,
         )
         ledger.after_flush = scheduler.pump
+        shelf = Shelf(
+            ledger, lines, handlers_of=dispatcher.handlers_of, is_strict=dispatcher.is_strict, metrics=self._metrics
+        )
         consumer = self._consumer = Consumer(
             apps=self._settings.apps,
             kafka=kafka,
@@ -142,11 +149,12 @@ class Worker:
             parking=parking,
             lines=lines,
             scheduler=scheduler,
+            shelf=shelf,
             metrics=self._metrics,
             is_held=lambda: self._outages.is_open,
             failed=self._failed,
         )
-        due = DuePairs(parking, scheduler, lines, active=lambda: consumer.active)
+        due = DuePairs(parking, scheduler, lines, holds, active=lambda: consumer.active)
         outbox = Outbox(
             kafka,
             self._settings.receiver.max_body_bytes,
@@ -226,7 +234,7 @@ class Worker:
                 log.error("worker_stalled", **stall.fields(now))
 
     async def _observe(self, consumer: Consumer, parking: Parking) -> None:
-        reasons = ("retry", "waiting", "behind", "redriven")
+        reasons = ("retry", "waiting", "behind", "backlog", "redriven")
         while True:
             consumer.observe()
             with contextlib.suppress(*POSTGRES_AWAY):

@@ -32,11 +32,12 @@ from levelgate.broker import client_options
 from processors.ledger import POSTGRES_AWAY, Ledger
 from processors.ledger_rows import PairEntry
 from processors.ownership import Ownership
-from processors.pairs import Record
+from processors.pairs import LIVE, Record
 from processors.parking import Lines, Parking
 from processors.partitions import Number, Phase, by_number
 from processors.records import ENVELOPE_HANDLER, burial, is_broken, read
-from processors.scheduler import Scheduler
+from processors.scheduler import Scheduler, Waiting
+from processors.shelving import Shelf
 from schemas.ids import AppName
 from schemas.logs import get_logger
 from schemas.metrics import WorkerMetrics
@@ -67,6 +68,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         parking: Parking,
         lines: Lines,
         scheduler: Scheduler,
+        shelf: Shelf,
         metrics: WorkerMetrics,
         is_held: Callable[[], bool],
         failed: Callable[[BaseException], None],
@@ -83,6 +85,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         self._parking = parking
         self._lines = lines
         self._scheduler = scheduler
+        self._shelf = shelf
         self._metrics = metrics
         self._numbers: dict[int, Number] = {}
         self._paused: set[TopicPartition] = set()
@@ -206,7 +209,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         family = self._topics.family(tp.topic)
         for each in records:
             record = read(each)
-            if not held.take(tp, record.offset, record.envelope.received_at):
+            if not held.take(tp, record):
                 continue
             app = record.envelope.app
             # Only a foreign writer can name an app that settings don't: the label stays a closed set.
@@ -216,7 +219,19 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
             if is_broken(record):
                 self._bury(record, held.epoch, finished)
             else:
-                self._scheduler.add(record, epoch=held.epoch, finished=finished)
+                self._hand_over(held, Waiting(record, held.epoch, finished))
+
+    def _hand_over(self, held: Number, delivery: Waiting) -> None:
+        """Give a delivery its turn, or park it where its tenant has too much in memory: what waits before it first."""
+        record = delivery.record
+        if record.run == LIVE and held.is_backlog(record, most=self._worker.tenant_backlog):
+            all_of_it = [*self._scheduler.waiting(record), delivery]
+            if all(held.is_single(each.record) for each in all_of_it):
+                self._scheduler.withdraw(record)
+                for each in all_of_it:
+                    self._shelf.put(each)
+                return
+        self._scheduler.add(delivery)
 
     def _finisher(self, held: Number, tp: TopicPartition, offset: int) -> Callable[[bool], None]:
         def finished(ours: bool) -> None:  # noqa: FBT001 -- the ledger's callback
@@ -269,7 +284,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         client.pause(*partitions)
         self._paused = set(partitions)
         self._committed = {}
-        self._numbers = by_number(partitions, self._topics.consumed())
+        self._numbers = by_number(partitions, self._topics.consumed(), replay=self._topics.replay)
         self._in_group = True
         odd = sorted(n.number for n in self._numbers.values() if n.phase is Phase.ODD)
         if odd:

@@ -7,22 +7,24 @@ the delivery's offset is finished by what the ledger then reports.
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from levelgate.highlevel.client import ApiCall
 from processors.context import Contexts, events_of
+from processors.holds import Holds
 from processors.ledger import POSTGRES_AWAY, Ledger
-from processors.ledger_rows import IndexEntry, PairEntry
+from processors.ledger_rows import IndexEntry, PairEntry, ReleaseEntry
 from processors.outages import Outages
 from processors.ownership import Ownership
-from processors.pairs import Dead, Done, Failure, History, Outcome, Pair, Parked, Record, kept
+from processors.pairs import LIVE, Dead, Done, Failure, History, Outcome, Pair, Parked, Record, kept
 from processors.parking import DuePair, Lines
+from processors.pending import Pending
 from processors.registry import Handler, Registry
 from processors.retries import Die, Policy, judge, policy_of
 from processors.watchdog import Running
-from schemas.errors import LevelgateError
+from schemas.errors import LevelgateError, RateLimited
 from schemas.events import Event
 from schemas.logs import get_logger, redact_text
 from schemas.metrics import WorkerMetrics
@@ -48,6 +50,7 @@ class Dispatcher:
         ledger: Ledger,
         ownership: Ownership,
         lines: Lines,
+        holds: Holds,
         policy: Policy,
         outages: Outages,
         metrics: WorkerMetrics,
@@ -58,6 +61,7 @@ class Dispatcher:
         self._ledger = ledger
         self._ownership = ownership
         self._lines = lines
+        self._holds = holds
         self._policy = policy
         self._outages = outages
         self._policies = {each.name: policy_of(each.overrides, self._policy) for each in registry.handlers}
@@ -75,33 +79,58 @@ class Dispatcher:
         policy = self._policies.get(handler)
         return policy is None or policy.ordering == "strict"
 
+    def handlers_of(self, record: Record) -> tuple[Handler, ...]:
+        """Return the handlers that a delivery is given to."""
+        return () if record.envelope.reason else self._registry.for_type(record.envelope.type)
+
+    def begin(self, record: Record, *, epoch: int) -> None:
+        """Note that a delivery is about to be dispatched: what of its entity is parked from now on waits for that."""
+        for handler in self.handlers_of(record):
+            if self.is_strict(handler.name):
+                self._lines.open(record.partition, epoch, record.line(handler.name))
+
     async def dispatch(self, record: Record, *, epoch: int, finished: Callable[[bool], None]) -> None:
-        """Run a delivery's handlers, all at once; return when they have ended.
+        """Run the handlers of a delivery that was begun, all at once; return when they have ended.
 
         `finished` is called later, once: True when each pair and the index row are in Postgres, False
         where the partition was another's by then. Raises Fenced where it is known to be another's already.
         """
-        handlers = () if record.envelope.reason else self._registry.for_type(record.envelope.type)
+        handlers = self.handlers_of(record)
         try:
             events: list[Event] | LevelgateError = events_of(record) if handlers else []
         except LevelgateError as error:
             events = error
         elements = len(events) if isinstance(events, list) else 1
-        pending = _Pending(len(handlers) * elements + 1, finished)
+        pending = Pending(len(handlers) * elements + 1, finished)
         names = tuple(handler.name for handler in handlers)
         self._ledger.put(IndexEntry(epoch, record, names, elements, pending.recorded))
         if not handlers:
             return
         before = await self._ledger.recorded(record)
-        async with asyncio.TaskGroup() as tasks:
-            for element in range(elements):
-                event = events[element] if isinstance(events, list) else events
-                for handler in handlers:
-                    if (handler.name, element) in before:
-                        self._count(handler.name, record, "skipped")
-                        pending.recorded(True)  # noqa: FBT003 -- the callback's one argument
-                        continue
-                    tasks.create_task(self._first_run(record, handler, element, event, epoch, pending.recorded))
+        each = events if isinstance(events, list) else [events]
+        await _all([self._first_runs(record, handler, each, before, epoch, pending.recorded) for handler in handlers])
+
+    async def _first_runs(
+        self,
+        record: Record,
+        handler: Handler,
+        events: Sequence[Event | LevelgateError],
+        before: frozenset[tuple[str, int]],
+        epoch: int,
+        recorded: Callable[[bool], None],
+    ) -> None:
+        """Run one handler for each element, but for what is recorded; then let go who waits behind."""
+        runs = []
+        for element, event in enumerate(events):
+            if (handler.name, element) in before:
+                self._count(handler.name, record, "skipped")
+                recorded(True)  # noqa: FBT003 -- the callback's one argument
+            else:
+                runs.append(self._first_run(record, handler, element, event, epoch, recorded))
+        await _all(runs)
+        line = record.line(handler.name)
+        if self.is_strict(handler.name) and self._lines.close(record.partition, epoch, line):
+            self._ledger.put(ReleaseEntry(epoch, record, handler.name))
 
     async def _first_run(
         self,
@@ -121,7 +150,7 @@ class Dispatcher:
             return
         line = record.line(handler.name)
         # Behind a relaxed handler's parked pair nobody waits: it is in no line.
-        in_line = self._policies[handler.name].ordering == "strict"
+        in_line = self.is_strict(handler.name)
         if in_line and self._lines.is_waiting(record.partition, line):
             self._lines.join(record.partition, line)
             outcome: Outcome = Parked(_now(), History(), "behind", None)
@@ -216,6 +245,9 @@ class Dispatcher:
         )
         if isinstance(verdict, Die):
             return Dead(now, History(verdict.attempts, failed, made))
+        if isinstance(failure, RateLimited):
+            tenant = (record.envelope.app, record.envelope.tenant)
+            self._holds.hold(tenant, is_replay=record.run != LIVE, until=verdict.due_at)
         return Parked(now, History(verdict.attempts, failed, made), verdict.reason, verdict.due_at)
 
     def _told(
@@ -254,19 +286,14 @@ class _Run(NamedTuple):
     ended: asyncio.Event
 
 
-class _Pending:
-    """Counts down a delivery's parts; tells when the last one is recorded, or that one of them was fenced."""
-
-    def __init__(self, parts: int, finished: Callable[[bool], None]) -> None:
-        self._parts = parts
-        self._finished = finished
-        self._ours = True
-
-    def recorded(self, ours: bool) -> None:  # noqa: FBT001 -- the ledger's callback
-        self._ours = self._ours and ours
-        self._parts -= 1
-        if self._parts == 0:
-            self._finished(self._ours)
+async def _all(runs: Sequence[Coroutine[Any, Any, None]]) -> None:
+    """Await all of them, side by side; one alone without a task of its own."""
+    if len(runs) == 1:
+        await runs[0]
+        return
+    async with asyncio.TaskGroup() as tasks:
+        for each in runs:
+            tasks.create_task(each)
 
 
 def describe(failure: BaseException) -> str:

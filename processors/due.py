@@ -2,19 +2,21 @@
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from processors.holds import Holds
 from processors.ledger import POSTGRES_AWAY
 from processors.pairs import Pair
-from processors.parking import DuePair, Lines, Parking
+from processors.parking import OF_A_TENANT, DuePair, Lines, Parking
 from processors.scheduler import Scheduler
 from schemas.logs import get_logger
 
 log = get_logger(__name__)
 
-_MOST = 200
+_MOST = 400
 _POLL_S = 0.5
 _RETRY_S = 1.0
 
@@ -30,11 +32,19 @@ class DuePairs:
 
     A line's head alone is ever due, so that its pairs come back in order, one after the other. Redriven pairs
     are due beside it: each joins its line when no delivery of its entity runs, and is in order with nothing.
+    Tenants take turns, and one without budget is passed over until it has some again.
     """
 
     def __init__(
-        self, parking: Parking, scheduler: Scheduler, lines: Lines, *, active: Callable[[], dict[int, int]]
+        self,
+        parking: Parking,
+        scheduler: Scheduler,
+        lines: Lines,
+        holds: Holds,
+        *,
+        active: Callable[[], dict[int, int]],
     ) -> None:
+        self._holds = holds
         self._parking = parking
         self._scheduler = scheduler
         self._lines = lines
@@ -67,7 +77,15 @@ class DuePairs:
             return 0
         # What ends while the query runs may be in its answer still: it must not run again for that.
         self._over.clear()
-        due = await self._parking.due(active, now=datetime.now(UTC), most=_MOST)
+        now = datetime.now(UTC)
+        of_tenant = Counter((key.pair.app, key.pair.tenant) for key in self._taken)
+        due = await self._parking.due(
+            active,
+            now=now,
+            most=_MOST,
+            held=self._holds.tenants(now) | {tenant for tenant, taken in of_tenant.items() if taken >= OF_A_TENANT},
+            held_replays=self._holds.replays(now),
+        )
         taken = 0
         for each in due:
             number = each.record.partition

@@ -1,10 +1,11 @@
 """Order and turns: one delivery of an entity at a time, turns between tenants, everything else at once.
 
 Pure: no tasks, no clock, no I/O. A lane is what keeps order (an entity); a turn goes from tenant to
-tenant, so that one tenant's flood does not delay another's single delivery that was already read.
+tenant, so that one tenant's flood does not delay another's single delivery that was already read. For the same
+reason no tenant has more than so many works started at once, however long they take.
 """
 
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Hashable, Iterator
 from typing import Generic, TypeVar
 
@@ -21,9 +22,13 @@ class _Lane(msgspec.Struct, Generic[W]):
 class Lanes(Generic[W]):
     """Work waiting for its turn; `take` starts one, `release` ends it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, most_of_a_tenant: int) -> None:
+        self._most_of_a_tenant = most_of_a_tenant
+        self._started: Counter[Hashable] = Counter()
         self._lanes: dict[Hashable, _Lane[W]] = {}
         self._ready: OrderedDict[Hashable, deque[Hashable]] = OrderedDict()
+        # Lanes that could start if their tenant had not as many started as it may.
+        self._held_back: dict[Hashable, deque[Hashable]] = {}
         self._tenant_of: dict[Hashable, Hashable] = {}
         self._waiting = 0
 
@@ -51,12 +56,11 @@ class Lanes(Generic[W]):
         """Start the first work of the next tenant's next lane: (lane, work); None where nothing may start."""
         if not self._ready:
             return None
-        tenant, lanes = next(iter(self._ready.items()))
+        tenant, lanes = self._ready.popitem(last=False)
         lane = lanes.popleft()
+        self._started[tenant] += 1
         if lanes:
-            self._ready.move_to_end(tenant)
-        else:
-            del self._ready[tenant]
+            (self._ready if self._has_turns(tenant) else self._held_back)[tenant] = lanes
         entry = self._lanes[lane]
         entry.busy = True
         self._waiting -= 1
@@ -66,6 +70,7 @@ class Lanes(Generic[W]):
         """End the started work of `lane`: its next work, if any, may take its turn."""
         entry = self._lanes[lane]
         entry.busy = False
+        self._ended(self._tenant_of[lane])
         if entry.waiting:
             self._make_ready(lane)
         else:
@@ -73,29 +78,50 @@ class Lanes(Generic[W]):
 
     def discard(self, unwanted: Callable[[W], bool]) -> None:
         """Drop waiting work that `unwanted` names; started work is left to its owner."""
-        for lane, entry in list(self._lanes.items()):
-            kept = deque(work for work in entry.waiting if not unwanted(work))
-            if len(kept) == len(entry.waiting):
-                continue
-            self._waiting -= len(entry.waiting) - len(kept)
-            entry.waiting = kept
-            if not kept and not entry.busy:
-                self._unready(lane)
-                self._forget(lane)
+        for lane in list(self._lanes):
+            self.withdraw(lane, unwanted)
+
+    def waiting(self, lane: Hashable) -> Iterator[W]:
+        """Go through the work that waits in `lane`, in order."""
+        entry = self._lanes.get(lane)
+        return iter(entry.waiting if entry else ())
+
+    def withdraw(self, lane: Hashable, unwanted: Callable[[W], bool]) -> None:
+        """Drop the work that waits in `lane` and that `unwanted` names: it takes no turn any more."""
+        entry = self._lanes.get(lane)
+        kept = deque(work for work in self.waiting(lane) if not unwanted(work))
+        if entry is None or len(kept) == len(entry.waiting):
+            return
+        self._waiting -= len(entry.waiting) - len(kept)
+        entry.waiting = kept
+        if not kept and not entry.busy:
+            self._unready(lane)
+            self._forget(lane)
 
     def __iter__(self) -> Iterator[W]:
         """Go through all waiting work, in no order."""
         return (work for entry in self._lanes.values() for work in entry.waiting)
 
+    def _has_turns(self, tenant: Hashable) -> bool:
+        return self._started[tenant] < self._most_of_a_tenant
+
+    def _ended(self, tenant: Hashable) -> None:
+        self._started[tenant] -= 1
+        if not self._started[tenant]:
+            del self._started[tenant]
+        if tenant in self._held_back:
+            self._ready[tenant] = self._held_back.pop(tenant)
+
     def _make_ready(self, lane: Hashable) -> None:
-        self._ready.setdefault(self._tenant_of[lane], deque()).append(lane)
+        tenant = self._tenant_of[lane]
+        (self._ready if self._has_turns(tenant) else self._held_back).setdefault(tenant, deque()).append(lane)
 
     def _unready(self, lane: Hashable) -> None:
         tenant = self._tenant_of[lane]
-        lanes = self._ready[tenant]
-        lanes.remove(lane)
-        if not lanes:
-            del self._ready[tenant]
+        waiting = self._ready if tenant in self._ready else self._held_back
+        waiting[tenant].remove(lane)
+        if not waiting[tenant]:
+            del waiting[tenant]
 
     def _forget(self, lane: Hashable) -> None:
         del self._lanes[lane]

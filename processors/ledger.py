@@ -9,11 +9,12 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import asyncpg
 
 from processors import ledger_rows
-from processors.ledger_rows import Entry, IndexEntry, PairEntry
+from processors.ledger_rows import BacklogEntry, Entry, IndexEntry, PairEntry, ReleaseEntry
 from processors.ownership import Ownership
 from processors.pairs import Dead, Done, Pair, Parked, Record
 from processors.sql import Connection, Pool, fetch, queries
@@ -34,6 +35,13 @@ Key = tuple[str, str, str, str]
 """A delivery in a run: app, tenant, delivery, run."""
 
 
+class _Stored(NamedTuple):
+    """What a flush wrote: the epochs under which partition numbers were ours, and which of the backlog was new."""
+
+    held: dict[int, int]
+    new: set[Pair]
+
+
 class Ledger:
     """Look-ups and writes of one worker, each gathered into batches; `run` is its task."""
 
@@ -43,6 +51,7 @@ class Ledger:
         self._group = group
         self._metrics = metrics
         self._buffer: list[Entry] = []
+        self._ended = 0
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -59,8 +68,8 @@ class Ledger:
 
     @property
     def unrecorded(self) -> int:
-        """How many entries are put and neither written nor dropped yet."""
-        return len(self._buffer) + self._flushing
+        """How many pairs have ended and are neither written nor dropped yet."""
+        return self._ended + self._flushing
 
     @property
     def is_healthy(self) -> bool:
@@ -69,8 +78,9 @@ class Ledger:
 
     def put(self, entry: Entry) -> None:
         """Take an entry for the next flush; its `recorded` is called once, from the loop."""
-        if isinstance(entry, PairEntry):
+        if isinstance(entry, PairEntry | BacklogEntry):
             self._recent[entry.pair] = None
+        self._ended += isinstance(entry, PairEntry)
         self._buffer.append(entry)
         self._idle.clear()
         self._wake.set()
@@ -109,7 +119,7 @@ class Ledger:
             self._wake.clear()
             batch, self._buffer = self._buffer, []
             if batch:
-                self._flushing = len(batch)
+                self._flushing, self._ended = self._ended, 0
                 await self._flush(batch)
                 self._flushing = 0
                 self.after_flush()
@@ -118,40 +128,48 @@ class Ledger:
 
     async def _flush(self, batch: Sequence[Entry]) -> None:
         started = time.monotonic()
-        held: dict[int, int] | None = None
-        while held is None:
+        stored: _Stored | None = None
+        while stored is None:
             try:
                 async with asyncio.timeout(_QUERY_TIMEOUT_S):
-                    held = await self._store(batch)
+                    stored = await self._store(batch)
             except POSTGRES_AWAY as error:
                 self._ail(error)
                 await asyncio.sleep(_RETRY_S)
         self._healthy.set()
         self._metrics.ledger_flush_duration.observe(time.monotonic() - started)
         for entry in batch:
-            ours = held.get(entry.record.partition) == entry.epoch
-            if isinstance(entry, PairEntry):
+            ours = stored.held.get(entry.record.partition) == entry.epoch
+            if isinstance(entry, BacklogEntry) and ours:
+                # Of two copies in one batch the first was new.
+                if entry.pair in stored.new:
+                    stored.new.remove(entry.pair)
+                else:
+                    entry.known()
+            if isinstance(entry, PairEntry | BacklogEntry):
                 if ours:
                     self._recent[entry.pair] = self._lookups
                 else:
                     self._recent.pop(entry.pair, None)
             entry.recorded(ours)
 
-    async def _store(self, batch: Sequence[Entry]) -> dict[int, int]:
-        """Write what is still ours; return the epochs under which it was."""
+    async def _store(self, batch: Sequence[Entry]) -> _Stored:
+        """Write what is still ours."""
         current = self._ownership.epochs
         wanted = {e.record.partition: e.epoch for e in batch if current.get(e.record.partition) == e.epoch}
         if not wanted:
-            return {}
+            return _Stored({}, set())
         async with self._pool.acquire() as connection, connection.transaction():
             owned = await self._ownership.hold(connection, wanted)
             held = {number: epoch for number, epoch in wanted.items() if number in owned}
             ours = [e for e in batch if held.get(e.record.partition) == e.epoch]
-            await self._store_held(connection, ours)
-        return held
+            return _Stored(held, await self._store_held(connection, ours))
 
-    async def _store_held(self, connection: Connection, entries: Sequence[Entry]) -> None:
+    async def _store_held(self, connection: Connection, entries: Sequence[Entry]) -> set[Pair]:
+        """Write entries; return the pairs of the backlog that were not recorded before."""
         index = [e for e in entries if isinstance(e, IndexEntry)]
+        backlog = [e for e in entries if isinstance(e, BacklogEntry)]
+        released = [e for e in entries if isinstance(e, ReleaseEntry)]
         pairs = [e for e in entries if isinstance(e, PairEntry)]
         # A pair has one row: of two outcomes in one batch the later one stands.
         pairs = list({e.pair: e for e in pairs}.values())
@@ -172,12 +190,24 @@ class Ledger:
             await _SQL.add_dead(connection, group_id=self._group, **ledger_rows.of_dead(dead))
         if ended:
             await _SQL.remove_parked(connection, **ledger_rows.of_pairs(ended))
-        if ended or behind:
+        # After the done and dead ones of this batch, which may be the same pairs.
+        new = await self._store_backlog(connection, backlog) if backlog else set()
+        if ended or behind or released:
             # A pair parked behind one that ended meanwhile would wait for ever: so lines of both are looked at.
-            lines = ledger_rows.of_lines([*ended, *behind])
+            lines = ledger_rows.of_lines([*ended, *behind, *released])
             await _SQL.release_lines(connection, group_id=self._group, now=datetime.now(UTC), **lines)
         if ended:
             await _SQL.remove_held(connection, **ledger_rows.of_keys(ended))
+        return new
+
+    async def _store_backlog(self, connection: Connection, backlog: Sequence[BacklogEntry]) -> set[Pair]:
+        await _SQL.add_held(connection, **ledger_rows.of_held(backlog))
+        rows = await fetch(_SQL.add_backlog(connection, group_id=self._group, **ledger_rows.of_parked(backlog)))
+        new = {Pair(*row) for row in rows}
+        known = [e for e in backlog if e.pair not in new]
+        if known:
+            await _SQL.remove_held(connection, **ledger_rows.of_keys(known))
+        return new
 
     async def _look_up(self) -> None:
         while True:

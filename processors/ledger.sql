@@ -54,6 +54,28 @@ FROM unnest(
 ON CONFLICT (app, tenant, delivery, run, handler, element)
 DO UPDATE SET reason = excluded.reason, attempts = excluded.attempts, due_at = excluded.due_at, errors = excluded.errors, calls = excluded.calls;
 
+-- name: add_backlog(apps, tenants, deliveries, runs, handlers, elements, group_id, topics, partitions, offsets, entities, types, reasons, attempts, due_ats, errors, calls, ats)
+-- Pairs that are parked unrun; those that are recorded already are left as they are, and missing from the answer.
+INSERT INTO parked (app, tenant, delivery, run, handler, element, group_id, topic, partition, record_offset, entity, type, reason, attempts, due_at, errors, calls, parked_at)
+SELECT app, tenant, delivery, run, handler, element, :group_id, topic, partition, record_offset, entity, type, reason, attempts, COALESCE(due_at, 'infinity'), errors, calls, at
+FROM unnest(
+    CAST(:apps AS text[]), CAST(:tenants AS text[]), CAST(:deliveries AS text[]), CAST(:runs AS text[]),
+    CAST(:handlers AS text[]), CAST(:elements AS integer[]), CAST(:topics AS text[]), CAST(:partitions AS integer[]),
+    CAST(:offsets AS bigint[]), CAST(:entities AS text[]), CAST(:types AS text[]), CAST(:reasons AS text[]),
+    CAST(:attempts AS integer[]), CAST(:due_ats AS timestamptz[]), CAST(:errors AS jsonb[]), CAST(:calls AS jsonb[]),
+    CAST(:ats AS timestamptz[])
+) AS p (app, tenant, delivery, run, handler, element, topic, partition, record_offset, entity, type, reason, attempts, due_at, errors, calls, at)
+WHERE NOT EXISTS (
+    SELECT FROM handled AS h WHERE h.delivery = p.delivery AND h.app = p.app AND h.tenant = p.tenant AND h.run = p.run
+    AND h.handler = p.handler AND h.element = p.element
+)
+AND NOT EXISTS (
+    SELECT FROM dead AS d WHERE d.app = p.app AND d.tenant = p.tenant AND d.delivery = p.delivery AND d.run = p.run
+    AND d.handler = p.handler AND d.element = p.element
+)
+ON CONFLICT DO NOTHING
+RETURNING app, tenant, delivery, run, handler, element;
+
 -- name: add_dead(apps, tenants, deliveries, runs, handlers, elements, group_id, topics, partitions, offsets, entities, types, attempts, errors, calls, ats)!
 INSERT INTO dead (app, tenant, delivery, run, handler, element, group_id, topic, partition, record_offset, entity, type, attempts, errors, calls, died_at)
 SELECT app, tenant, delivery, run, handler, element, :group_id, topic, partition, record_offset, entity, type, attempts, errors, calls, at

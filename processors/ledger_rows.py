@@ -31,7 +31,29 @@ class IndexEntry(msgspec.Struct, frozen=True):
     recorded: Callable[[bool], None]
 
 
-Entry = PairEntry | IndexEntry
+class BacklogEntry(msgspec.Struct, frozen=True):
+    """A pair that is parked unrun, unless it is recorded already: then `known` is called before `recorded`."""
+
+    epoch: int
+    record: Record
+    pair: Pair
+    outcome: Parked
+    known: Callable[[], None]
+    recorded: Callable[[bool], None]
+
+
+class ReleaseEntry(msgspec.Struct, frozen=True):
+    """The head of a line may be due now: what it waited behind, in memory, has ended."""
+
+    epoch: int
+    record: Record
+    handler: str
+
+    def recorded(self, ours: bool) -> None:  # noqa: FBT001 -- as the others'
+        """Do nothing: nobody waits for it."""
+
+
+Entry = PairEntry | IndexEntry | BacklogEntry | ReleaseEntry
 
 _KEY = ("apps", "tenants", "deliveries", "runs")
 _PAIR = (*_KEY, "handlers", "elements")
@@ -49,7 +71,7 @@ def _json(items: tuple[Any, ...]) -> str:
     return msgspec.json.encode(kept(items)).decode()
 
 
-def _pair(entry: PairEntry) -> tuple[Any, ...]:
+def _pair(entry: PairEntry | BacklogEntry) -> tuple[Any, ...]:
     pair = entry.pair
     return (pair.app, pair.tenant, pair.delivery, pair.run, pair.handler, pair.element)
 
@@ -99,7 +121,7 @@ def of_done(entries: Iterable[PairEntry]) -> Columns:
     )
 
 
-def of_held(entries: Iterable[PairEntry]) -> Columns:
+def of_held(entries: Iterable[PairEntry | BacklogEntry]) -> Columns:
     """Columns of `add_held`: each delivery with parked or dead pairs once."""
     records = {_pair(e)[:4]: e for e in entries}
     return _columns(
@@ -119,8 +141,8 @@ def of_held(entries: Iterable[PairEntry]) -> Columns:
     )
 
 
-def of_parked(entries: Iterable[PairEntry]) -> Columns:
-    """Columns of `add_parked`, `group_id` aside."""
+def of_parked(entries: Iterable[PairEntry | BacklogEntry]) -> Columns:
+    """Columns of `add_parked` and `add_backlog`, `group_id` aside."""
     names = (
         "ats", *_PAIR, "topics", "partitions", "offsets", "entities", "types", "reasons", "due_ats", "attempts",
         "errors", "calls",
@@ -175,16 +197,16 @@ def of_pairs(entries: Iterable[PairEntry]) -> Columns:
     return _columns(_PAIR, (_pair(e) for e in entries))
 
 
-def of_keys(entries: Iterable[PairEntry]) -> Columns:
+def of_keys(entries: Iterable[PairEntry | BacklogEntry]) -> Columns:
     """Columns of `remove_held`: the keys of deliveries, each once."""
     return _columns(_KEY, {_pair(e)[:4] for e in entries})
 
 
-def of_lines(entries: Iterable[PairEntry]) -> Columns:
+def of_lines(entries: Iterable[PairEntry | ReleaseEntry]) -> Columns:
     """Columns of `release_lines`: the lines of pairs, each once."""
     lines = {
         (e.record.partition, line.app, line.tenant, line.topic, line.entity, line.handler, line.run)
         for e in entries
-        for line in (e.record.line(e.pair.handler),)
+        for line in (e.record.line(e.pair.handler if isinstance(e, PairEntry) else e.handler),)
     }
     return _columns(("partitions", "apps", "tenants", "topics", "entities", "handlers", "runs"), lines)

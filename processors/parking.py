@@ -21,6 +21,16 @@ _QUERY_TIMEOUT_S = 30.0
 REDRIVEN = "redriven"
 """The reason of a pair that was dead, until its first run from there has ended."""
 
+BACKLOG = "backlog"
+"""The reason of a pair that was parked unrun, because its tenant has too much in memory already."""
+
+OF_A_TENANT = 50
+"""How many due pairs of one tenant are taken at a time, so that a backlog does not stand before others' retries."""
+
+
+TenantKey = tuple[str, str]
+"""App and tenant."""
+
 
 class DuePair(msgspec.Struct, frozen=True):
     """A parked pair whose time has come, with the delivery it belongs to."""
@@ -33,18 +43,25 @@ class DuePair(msgspec.Struct, frozen=True):
 
 
 class Lines:
-    """The lines of parked pairs, by partition number: an event whose line is not empty parks behind it. In memory."""
+    """The lines of parked pairs, by partition number, in memory.
+
+    An event whose line is not empty parks behind it. A line is open while a first run of its handler is under way or
+    about to be: what is parked unrun meanwhile must wait for that, and is let go when it has ended.
+    """
 
     def __init__(self) -> None:
         self._of: dict[int, Counter[Line]] = {}
+        self._open: dict[int, Counter[tuple[int, Line]]] = {}
 
     def load(self, number: int, lines: Counter[Line]) -> None:
         """Set what waits on `number`, as read after claiming it."""
         self._of[number] = lines
+        self._open[number] = Counter()
 
     def drop(self, number: int) -> None:
         """Forget `number`."""
         self._of.pop(number, None)
+        self._open.pop(number, None)
 
     def is_waiting(self, number: int, line: Line) -> bool:
         """Whether a pair of `line` is parked."""
@@ -58,12 +75,30 @@ class Lines:
 
     def leave(self, number: int, line: Line) -> None:
         """Count one pair of `line` less."""
-        counts = self._of.get(number)
-        if counts is None:
-            return
-        counts[line] -= 1
-        if counts[line] <= 0:
-            del counts[line]
+        _subtract(self._of.get(number), line)
+
+    def is_open(self, number: int, epoch: int, line: Line) -> bool:
+        """Whether a first run in `line` has not ended."""
+        counts = self._open.get(number)
+        return counts is not None and counts[epoch, line] > 0
+
+    def open(self, number: int, epoch: int, line: Line) -> None:
+        """Count one more first run in `line`, before anything of it is awaited."""
+        if number in self._open:
+            self._open[number][epoch, line] += 1
+
+    def close(self, number: int, epoch: int, line: Line) -> bool:
+        """Count one first run less, of which the ledger has been told; return whether somebody waits behind it."""
+        _subtract(self._open.get(number), (epoch, line))
+        return not self.is_open(number, epoch, line) and self.is_waiting(number, line)
+
+
+def _subtract(counts: Counter[Any] | None, key: object) -> None:
+    if counts is None:
+        return
+    counts[key] -= 1
+    if counts[key] <= 0:
+        del counts[key]
 
 
 class Parking:
@@ -81,19 +116,35 @@ class Parking:
             {Line(r["app"], r["tenant"], r["topic"], r["entity"], r["handler"], r["run"]): r["pairs"] for r in rows}
         )
 
-    async def due(self, numbers: Collection[int], *, now: datetime, most: int) -> list[DuePair]:
-        """Return at most `most` pairs whose time has come, oldest first."""
+    async def due(
+        self,
+        numbers: Collection[int],
+        *,
+        now: datetime,
+        most: int,
+        held: Collection[TenantKey] = (),
+        held_replays: Collection[TenantKey] = (),
+    ) -> list[DuePair]:
+        """Return at most `most` pairs whose time has come: in turns between tenants, of each the oldest first.
+
+        Tenants that are `held` are passed over, and so are the replays of those in `held_replays`.
+        """
         async with asyncio.timeout(_QUERY_TIMEOUT_S):
             rows = await fetch(
-                _SQL.take_due(self._pool, group_id=self._group, partitions=list(numbers), now=now, most=most)
+                _SQL.take_due(
+                    self._pool,
+                    group_id=self._group,
+                    partitions=list(numbers),
+                    now=now,
+                    most=most,
+                    of_a_tenant=OF_A_TENANT,
+                    held_apps=[app for app, _ in held],
+                    held_tenants=[tenant for _, tenant in held],
+                    replay_apps=[app for app, _ in held_replays],
+                    replay_tenants=[tenant for _, tenant in held_replays],
+                )
             )
         return [_due(row) for row in rows]
-
-    async def next_due(self, numbers: Collection[int]) -> datetime | None:
-        """Return when the next pair's time comes, None where none waits for a time."""
-        async with asyncio.timeout(_QUERY_TIMEOUT_S):
-            at: datetime | None = await _SQL.next_due(self._pool, group_id=self._group, partitions=list(numbers))
-        return at
 
     async def counts(self, numbers: Collection[int]) -> dict[str, int]:
         """Return how many pairs are parked on some partition numbers, by reason."""

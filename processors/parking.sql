@@ -4,18 +4,50 @@ SELECT app, tenant, topic, entity, handler, run, count(*) AS pairs
 FROM parked WHERE group_id = :group_id AND partition = :partition AND reason <> 'redriven'
 GROUP BY app, tenant, topic, entity, handler, run;
 
--- name: take_due(group_id, partitions, now, most)
--- The pairs whose time has come, oldest first; the lock is owning the partition.
+-- name: take_due(group_id, partitions, now, most, of_a_tenant, held_apps, held_tenants, replay_apps, replay_tenants)
+-- The pairs whose time has come, in turns between tenants; the lock is owning the partition. The tenants are found by
+-- going from one to the next along the index, so that one's backlog costs the others nothing.
+WITH RECURSIVE tenant AS (
+    SELECT first.* FROM unnest(CAST(:partitions AS integer[])) AS number (partition)
+    CROSS JOIN LATERAL (
+        SELECT p.partition, p.app, p.tenant FROM parked AS p
+        WHERE p.group_id = :group_id AND p.partition = number.partition AND p.due_at < 'infinity'
+        ORDER BY p.app, p.tenant LIMIT 1
+    ) AS first
+    UNION ALL
+    SELECT next.* FROM tenant AS t
+    CROSS JOIN LATERAL (
+        SELECT p.partition, p.app, p.tenant FROM parked AS p
+        WHERE p.group_id = :group_id AND p.partition = t.partition AND p.due_at < 'infinity'
+        AND (p.app, p.tenant) > (t.app, t.tenant)
+        ORDER BY p.app, p.tenant LIMIT 1
+    ) AS next
+),
+wanted AS (
+    SELECT t.partition, t.app, t.tenant,
+        EXISTS (
+            SELECT FROM unnest(CAST(:replay_apps AS text[]), CAST(:replay_tenants AS text[])) AS h (app, tenant)
+            WHERE h.app = t.app AND h.tenant = t.tenant
+        ) AS is_live_alone
+    FROM tenant AS t
+    WHERE NOT EXISTS (
+        SELECT FROM unnest(CAST(:held_apps AS text[]), CAST(:held_tenants AS text[])) AS h (app, tenant)
+        WHERE h.app = t.app AND h.tenant = t.tenant
+    )
+)
 SELECT p.app, p.tenant, p.delivery, p.run, p.handler, p.element, p.topic, p.partition, p.record_offset,
     p.reason, p.attempts, p.errors, p.calls, p.due_at, h.headers, h.body
-FROM parked AS p JOIN held AS h USING (app, tenant, delivery, run)
-WHERE p.group_id = :group_id AND p.partition = ANY(CAST(:partitions AS integer[])) AND p.due_at <= :now
-ORDER BY p.due_at, p.record_offset, p.element LIMIT :most;
-
--- name: next_due(group_id, partitions)$
--- When the next pair's time comes.
-SELECT min(due_at) FROM parked
-WHERE group_id = :group_id AND partition = ANY(CAST(:partitions AS integer[])) AND due_at < 'infinity';
+FROM wanted AS w
+CROSS JOIN LATERAL (
+    SELECT d.*, row_number() OVER (ORDER BY d.due_at, d.record_offset, d.element) AS turn FROM (
+        SELECT * FROM parked AS p
+        WHERE p.group_id = :group_id AND p.partition = w.partition AND p.app = w.app AND p.tenant = w.tenant
+        AND p.due_at <= :now AND (p.run = 'live' OR NOT w.is_live_alone)
+        ORDER BY p.due_at, p.record_offset, p.element LIMIT :of_a_tenant
+    ) AS d
+) AS p
+JOIN held AS h ON h.app = p.app AND h.tenant = p.tenant AND h.delivery = p.delivery AND h.run = p.run
+ORDER BY p.turn, p.due_at LIMIT :most;
 
 -- name: list_parked(app, tenant, type, handler, error, since, until, deliveries, most)
 -- Parked pairs for the operator, the ones due first at the top; a null filter lets all pass.

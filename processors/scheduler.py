@@ -19,13 +19,31 @@ from schemas.metrics import WorkerMetrics
 
 log = get_logger(__name__)
 
+_TENANT_SHARE = 0.5
+"""Of all places, how many one tenant may have in a lane: its flood of long runs leaves places for others."""
+
 _CANCEL_S = 5.0
 """How long a cancelled handler may take to end before it is left behind, fenced."""
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """A delivery that waits for its turn; `finished` as in `Dispatcher.dispatch`."""
+
+    record: Record
+    epoch: int
+    finished: Callable[[bool], None]
 
 
 class _Job(msgspec.Struct, frozen=True):
     number: int
     run: Callable[[], Awaitable[None]]
+    delivery: Waiting | None = None
+    """The delivery that it is; None for parked pairs and turns."""
+
+    def begin(self, dispatcher: Dispatcher) -> None:
+        """Tell the dispatcher that a delivery's turn has come, at once and not when its task starts."""
+        if self.delivery is not None:
+            dispatcher.begin(self.delivery.record, epoch=self.delivery.epoch)
 
 
 class Scheduler:
@@ -54,12 +72,14 @@ class Scheduler:
         self._metrics = metrics
         self._failed = failed
         self._shares = Shares(concurrency)
-        self._lanes: dict[Lane, Lanes[_Job]] = {lane: Lanes() for lane in WEIGHTS}
+        most_of_a_tenant = max(1, int(concurrency * _TENANT_SHARE))
+        self._lanes: dict[Lane, Lanes[_Job]] = {lane: Lanes(most_of_a_tenant=most_of_a_tenant) for lane in WEIGHTS}
         self._tasks: dict[asyncio.Task[None], int] = {}
 
-    def add(self, record: Record, *, epoch: int, finished: Callable[[bool], None]) -> None:
+    def add(self, delivery: Waiting) -> None:
         """Queue a delivery behind the earlier ones of its entity."""
-        self._add(record, lambda: self._dispatcher.dispatch(record, epoch=epoch, finished=finished))
+        record, epoch, finished = delivery.record, delivery.epoch, delivery.finished
+        self._add(record, lambda: self._dispatcher.dispatch(record, epoch=epoch, finished=finished), delivery)
 
     def add_turn(self, record: Record, begin: Callable[[], None]) -> None:
         """Queue a call among the deliveries of the record's entity: none of them runs when it is made."""
@@ -69,12 +89,19 @@ class Scheduler:
 
         self._add(record, turn)
 
-    def _add(self, record: Record, run: Callable[[], Awaitable[None]]) -> None:
+    def waiting(self, record: Record) -> list[Waiting]:
+        """Return, in order, the deliveries of the record's entity that wait for their turn."""
+        jobs = self._lanes[_lane(record)].waiting(_entity(record))
+        return [job.delivery for job in jobs if job.delivery is not None]
+
+    def withdraw(self, record: Record) -> None:
+        """Take back the deliveries that `waiting` returns; what runs goes on."""
+        self._lanes[_lane(record)].withdraw(_entity(record), lambda job: job.delivery is not None)
+
+    def _add(self, record: Record, run: Callable[[], Awaitable[None]], delivery: Waiting | None = None) -> None:
         env = record.envelope
-        tenant = (env.app, env.tenant)
-        entity = (record.topic, *tenant, record.entity, record.run)
-        lane: Lane = "live" if record.run == LIVE else "replay"
-        self._lanes[lane].add(_Job(record.partition, run), lane=entity, tenant=tenant)
+        job = _Job(record.partition, run, delivery)
+        self._lanes[_lane(record)].add(job, lane=_entity(record), tenant=(env.app, env.tenant))
         self.pump()
 
     def add_parked(self, due: DuePair, *, epoch: int, finished: Callable[[bool], None]) -> None:
@@ -115,6 +142,7 @@ class Scheduler:
                 break
             entity, job = taken
             self._shares.started(lane)
+            job.begin(self._dispatcher)
             task = asyncio.get_running_loop().create_task(self._run(job))
             self._tasks[task] = job.number
             task.add_done_callback(partial(self._ended, lane, entity))
@@ -137,3 +165,12 @@ class Scheduler:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._failed(error)
         self.pump()
+
+
+def _lane(record: Record) -> Lane:
+    return "live" if record.run == LIVE else "replay"
+
+
+def _entity(record: Record) -> Hashable:
+    env = record.envelope
+    return (record.topic, env.app, env.tenant, record.entity, record.run)

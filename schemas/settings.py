@@ -161,6 +161,9 @@ class Worker(_Part):
     """Deliveries being handled at once, over all partitions."""
     partition_quota: int = Field(default=1000, ge=1)
     """Deliveries read and unfinished per partition number; beyond it the partition pauses."""
+    tenant_backlog: int = Field(default=400, ge=1)
+    """Deliveries of one tenant read and unfinished per partition number; beyond it they are parked unrun, so that
+    what is behind them in the partition does not wait for them. Less than half of `partition_quota` is best."""
     max_gap: int = Field(default=10_000, ge=1)
     """Offsets between the lowest unfinished and the highest read of one partition; beyond it it pauses."""
     session_timeout_s: float = Field(default=30.0, ge=6)

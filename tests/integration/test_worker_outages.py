@@ -64,8 +64,10 @@ async def test_an_outage_stops_consumption_parks_little_uses_up_no_attempts_and_
     await publish(settings.kafka, records)
     async with working(settings, *marked(contact, built_in=True)) as worker, aiohttp.ClientSession() as session:
         await eventually(lambda: gauge(worker) == 1)
-        # Each probe waits twice as long as the one before: three of them, over four seconds or so.
-        await eventually(lambda: failed_calls(worker) >= CONCURRENCY + 3, within_s=40)
+        await eventually(lambda: worker.collector.get_sample_value("levelgate_handling_in_flight") == 0)
+        in_flight = failed_calls(worker)
+        # Each probe waits twice as long as the one before: two of them, over two seconds or so.
+        await eventually(lambda: failed_calls(worker) >= in_flight + 2, within_s=40)
         parked = await list_parked(pool, most=1000)
         async with session.get(f"http://127.0.0.1:{worker.metrics_port}/readyz") as answer:
             assert (answer.status, (await answer.json())["circuit_open"]) == (200, ["highlevel"])

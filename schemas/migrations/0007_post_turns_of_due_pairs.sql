@@ -1,0 +1,2 @@
+-- Found by parked_turn now.
+DROP INDEX parked_due;

@@ -1,0 +1,106 @@
+"""What a partition number counts: quotas of live and replay apart, what each tenant has in memory."""
+
+from aiokafka.structs import TopicPartition
+from hypothesis import given
+from hypothesis import strategies as st
+
+from processors.pairs import Record
+from processors.partitions import Number, Phase, by_number
+from schemas.settings import Kafka
+from tests.support.deliveries import delivery
+
+EVENTS, REPLAY = TopicPartition("highlevel.events.contact", 0), TopicPartition("highlevel.replay", 0)
+
+
+def number() -> Number:
+    made = Number(0, [EVENTS, REPLAY], Phase.ACTIVE, replay=REPLAY.topic)
+    for tp in (EVENTS, REPLAY):
+        made.begin(tp, 0)
+    return made
+
+
+def record(offset, tenant="location-1", **changes) -> Record:
+    built = delivery(Kafka(), tenant=tenant, **changes)
+    return Record(built.envelope, built.topic, 0, offset, built.headers, built.body)
+
+
+def pauses(held, quota=10):
+    return [held.wants_pause(tp, quota=quota, max_gap=1000) for tp in (EVENTS, REPLAY)]
+
+
+def test_a_full_number_reads_on_when_half_of_its_quota_is_free():
+    held = number()
+    for offset in range(10):
+        held.take(EVENTS, record(offset))
+    seen = [pauses(held)[0]]
+    for offset in range(5):
+        held.finish(EVENTS, offset)
+        seen.append(pauses(held)[0])
+
+    assert seen == [True, True, True, True, True, False]
+
+
+def test_a_replay_that_waits_does_not_stop_what_is_live():
+    held = number()
+    for offset in range(10):
+        held.take(REPLAY, record(offset, replay_id="r-1"))
+
+    assert pauses(held) == [False, True]
+
+
+def test_reading_pauses_where_one_offset_holds_back_too_many():
+    held = number()
+    for offset in range(6):
+        held.take(EVENTS, record(offset))
+    for offset in range(1, 6):
+        held.finish(EVENTS, offset)
+
+    assert held.wants_pause(EVENTS, quota=10, max_gap=6)
+    assert not held.wants_pause(EVENTS, quota=10, max_gap=7)
+
+
+def test_a_tenants_backlog_is_what_is_more_than_it_may_have_and_copies_are_no_part_of_it():
+    held = number()
+    few = [record(offset) for offset in range(3)]
+    other, copy = record(3, tenant="location-2"), record(4, id=few[0].envelope.id)
+    for each in (*few, other):
+        held.take(EVENTS, each)
+
+    assert held.is_backlog(few[2], most=2)
+    assert not held.is_backlog(few[2], most=3)
+    assert not held.is_backlog(other, most=2)
+    assert held.is_single(few[0])
+    held.take(EVENTS, copy)
+    assert not held.is_single(few[0])
+    held.finish(EVENTS, 0)
+    assert held.is_single(copy)
+
+
+@given(st.lists(st.tuples(st.sampled_from("tfb"), st.integers(0, 8), st.sampled_from("ab"))))
+def test_what_is_unfinished_is_counted_like_a_set_would(steps):
+    held, model = number(), {}
+    read_up_to = 0
+    for step, offset, tenant in steps:
+        if step == "t" and offset >= read_up_to:
+            held.take(EVENTS, record(offset, tenant=tenant))
+            model[offset] = tenant
+            read_up_to = offset + 1
+        elif step == "f":
+            held.finish(EVENTS, offset)
+            model.pop(offset, None)
+        elif step == "b":
+            held.begin(EVENTS, 0)
+            model, read_up_to = {}, 0
+        assert held.unfinished == len(model)
+        for name in "ab":
+            count = sum(tenant == name for tenant in model.values())
+            assert held.is_backlog(record(0, tenant=name), most=count) is False
+            assert held.is_backlog(record(0, tenant=name), most=count - 1) is True
+
+
+def test_a_number_that_lacks_a_topic_is_odd():
+    whole = [TopicPartition(topic, 0) for topic in ("a", "b")]
+
+    found = by_number([*whole, TopicPartition("a", 1)], ["a", "b"], replay="b")
+
+    assert {n: held.phase for n, held in found.items()} == {0: Phase.CLAIMING, 1: Phase.ODD}
