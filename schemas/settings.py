@@ -164,8 +164,9 @@ class Worker(_Part):
     tenant_backlog: int = Field(default=400, ge=1)
     """Deliveries of one tenant read and unfinished per partition number; beyond it they are parked unrun, so that
     what is behind them in the partition does not wait for them. Less than half of `partition_quota` is best."""
-    max_gap: int = Field(default=10_000, ge=1)
-    """Offsets between the lowest unfinished and the highest read of one partition; beyond it it pauses."""
+    max_gap: int = Field(default=100_000, ge=1)
+    """Offsets between the lowest unfinished and the highest read of one partition; beyond it it pauses. After a crash
+    so many may be read again."""
     session_timeout_s: float = Field(default=30.0, ge=6)
     grace_s: float = Field(default=20.0, gt=0)
     commit_interval_s: float = Field(default=1.0, gt=0)
