@@ -58,6 +58,7 @@ class Overrides(msgspec.Struct, frozen=True, kw_only=True):
     deadline: timedelta | None = None
     timeout: timedelta | None = None
     ordering: Ordering = "strict"
+    coalesce: bool = False
 
     def check(self) -> None:
         """Raise TypeError or ValueError, in the words of `@on`, for what can't be meant."""
@@ -75,8 +76,16 @@ class Overrides(msgspec.Struct, frozen=True, kw_only=True):
                 raise ValueError(f"@on: {name} must be longer than nothing")
         if self.backoff and self.max_backoff and self.backoff > self.max_backoff:
             raise ValueError("@on: backoff, the first wait, is longer than max_backoff, the longest")
+        self._check_order()
+
+    def _check_order(self) -> None:
         if self.ordering not in get_args(Ordering):
             raise ValueError(f'@on: ordering is "strict" or "relaxed", not {self.ordering!r}')
+        coalesce: object = self.coalesce
+        if not isinstance(coalesce, bool):
+            raise TypeError(f"@on: coalesce is True or False, not {coalesce!r}")
+        if coalesce and self.ordering != "strict":
+            raise ValueError('@on: coalesce needs ordering="strict": a relaxed handler keeps nobody waiting to fold')
 
 
 class Mark(msgspec.Struct, frozen=True):
@@ -139,6 +148,7 @@ def on(
     deadline: timedelta | None = None,
     timeout: timedelta | None = None,
     ordering: Ordering = "strict",
+    coalesce: bool = False,
 ) -> Callable[[HandlerFunction], HandlerFunction]:
     """Mark an async function `(event, ctx)` as a handler of event types, given as classes or wire names.
 
@@ -151,7 +161,9 @@ def on(
     `deadline`: how long after its delivery was received a pair may still be put off: from then on a failure is
     the last one, whatever attempts are left, and waiting for a token or for the API's limits ends as well;
     `timeout`: how long one run may take;
-    `ordering`: "strict" keeps later events of an entity behind one that failed, "relaxed" lets them pass.
+    `ordering`: "strict" keeps later events of an entity behind one that failed, "relaxed" lets them pass;
+    `coalesce`: events of an entity that wait together are one run, for the newest of them, and all are done by it:
+    for handlers that read the current state, whatever the event says.
 
     Raises TypeError or ValueError where no type is given, or something else than a type, or no such policy can be.
     """
@@ -169,6 +181,7 @@ def on(
         deadline=deadline,
         timeout=timeout,
         ordering=ordering,
+        coalesce=coalesce,
     )
     overrides.check()
 

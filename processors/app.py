@@ -19,6 +19,7 @@ from levelgate.highlevel.client import HighLevelClient
 from levelgate.highlevel.keyring import KeyRing
 from levelgate.highlevel.tokens import TokenStore
 from levelgate.highlevel.wire import open_session
+from processors.attempts import Attempts
 from processors.consumer import Consumer
 from processors.context import Contexts
 from processors.days import keep_days
@@ -116,15 +117,22 @@ class Worker:
         )
         ledger = self._ledger = Ledger(pool, ownership, group=worker.group, metrics=self._metrics)
         holds = Holds()
-        dispatcher = Dispatcher(
-            registry=self._registry,
+        attempts = Attempts(
+            self._registry.handlers,
             contexts=contexts,
-            ledger=ledger,
             ownership=ownership,
-            lines=lines,
             holds=holds,
             policy=default_policy(worker),
             outages=self._outages,
+            metrics=self._metrics,
+        )
+        dispatcher = Dispatcher(
+            registry=self._registry,
+            attempts=attempts,
+            ledger=ledger,
+            lines=lines,
+            parking=parking,
+            waiting_retry_s=worker.waiting_retry_s,
             metrics=self._metrics,
         )
         scheduler = Scheduler(
@@ -137,7 +145,12 @@ class Worker:
         )
         ledger.after_flush = scheduler.pump
         shelf = Shelf(
-            ledger, lines, handlers_of=dispatcher.handlers_of, is_strict=dispatcher.is_strict, metrics=self._metrics
+            ledger,
+            lines,
+            handlers_of=dispatcher.handlers_of,
+            is_strict=dispatcher.is_strict,
+            is_running=dispatcher.is_running,
+            metrics=self._metrics,
         )
         consumer = self._consumer = Consumer(
             apps=self._settings.apps,

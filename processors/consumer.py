@@ -36,7 +36,7 @@ from processors.pairs import LIVE, Record
 from processors.parking import Lines, Parking
 from processors.partitions import Number, Phase, by_number
 from processors.records import ENVELOPE_HANDLER, burial, is_broken, read
-from processors.scheduler import Scheduler, Waiting
+from processors.scheduler import Scheduler
 from processors.shelving import Shelf
 from schemas.ids import AppName
 from schemas.logs import get_logger
@@ -219,19 +219,23 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
             if is_broken(record):
                 self._bury(record, held.epoch, finished)
             else:
-                self._hand_over(held, Waiting(record, held.epoch, finished))
+                self._hand_over(held, record, finished)
 
-    def _hand_over(self, held: Number, delivery: Waiting) -> None:
+    def _hand_over(self, held: Number, record: Record, finished: Callable[[bool], None]) -> None:
         """Give a delivery its turn, or park it where its tenant has too much in memory: what waits before it first."""
-        record = delivery.record
         if record.run == LIVE and held.is_backlog(record, most=self._worker.tenant_backlog):
-            all_of_it = [*self._scheduler.waiting(record), delivery]
-            if all(held.is_single(each.record) for each in all_of_it):
+            waiting = self._scheduler.waiting(record)
+            if all(self._may_be_parked(held, each) for each in (*(place.record for place in waiting), record)):
                 self._scheduler.withdraw(record)
-                for each in all_of_it:
-                    self._shelf.put(each)
+                for place in waiting:
+                    self._shelf.put(place.record, epoch=place.epoch, finished=place.finished)
+                self._shelf.put(record, epoch=held.epoch, finished=finished)
                 return
-        self._scheduler.add(delivery)
+        self._scheduler.add(record, epoch=held.epoch, finished=finished)
+
+    def _may_be_parked(self, held: Number, record: Record) -> bool:
+        """Whether nothing of a delivery runs: neither a copy of it, nor it itself as the follower of another's run."""
+        return held.is_single(record) and not self._shelf.is_running(record)
 
     def _finisher(self, held: Number, tp: TopicPartition, offset: int) -> Callable[[bool], None]:
         def finished(ours: bool) -> None:  # noqa: FBT001 -- the ledger's callback

@@ -68,6 +68,11 @@ class Lines:
         counts = self._of.get(number)
         return counts is not None and counts[line] > 0
 
+    def length(self, number: int, line: Line) -> int:
+        """Return how many pairs of `line` are parked."""
+        counts = self._of.get(number)
+        return counts[line] if counts is not None else 0
+
     def join(self, number: int, line: Line) -> None:
         """Count one more pair that parks in `line`."""
         if number in self._of:
@@ -146,6 +151,26 @@ class Parking:
             )
         return [_due(row) for row in rows]
 
+    async def followers(self, head: DuePair, *, most: int) -> dict[Pair, Record]:
+        """Return at most `most` pairs that wait behind a line's head and have never run, in order.
+
+        The last one's record is its own; for the others the head's stands, which lies in the same line.
+        """
+        line, record = head.record.line(head.pair.handler), head.record
+        async with asyncio.timeout(_QUERY_TIMEOUT_S):
+            rows = await fetch(
+                _SQL.followers(
+                    self._pool,
+                    group_id=self._group,
+                    partition=record.partition,
+                    record_offset=record.offset,
+                    most=most,
+                    **msgspec.structs.asdict(line),
+                )
+            )
+        pairs = [Pair(line.app, line.tenant, r["delivery"], line.run, line.handler, r["element"]) for r in rows]
+        return dict.fromkeys(pairs, record) | ({pairs[-1]: _record(rows[-1])} if rows else {})
+
     async def counts(self, numbers: Collection[int]) -> dict[str, int]:
         """Return how many pairs are parked on some partition numbers, by reason."""
         async with asyncio.timeout(_QUERY_TIMEOUT_S):
@@ -165,8 +190,7 @@ async def count_parked(pool: Pool) -> dict[str, int]:
 
 
 def _due(row: Any) -> DuePair:  # noqa: ANN401 -- a row of take_due
-    headers = msgspec.msgpack.decode(row["headers"], type=list[tuple[str, bytes]])
-    record = Record(from_headers(headers), row["topic"], row["partition"], row["record_offset"], headers, row["body"])
+    record = _record(row)
     pair = Pair(row["app"], row["tenant"], row["delivery"], row["run"], row["handler"], row["element"])
     history = History(
         row["attempts"],
@@ -174,3 +198,8 @@ def _due(row: Any) -> DuePair:  # noqa: ANN401 -- a row of take_due
         msgspec.json.decode(row["calls"], type=tuple[ApiCall, ...]),
     )
     return DuePair(pair, record, history, row["reason"] == REDRIVEN)
+
+
+def _record(row: Any) -> Record:  # noqa: ANN401 -- a row of take_due, or the last one of followers
+    headers = msgspec.msgpack.decode(row["headers"], type=list[tuple[str, bytes]])
+    return Record(from_headers(headers), row["topic"], row["partition"], row["record_offset"], headers, row["body"])

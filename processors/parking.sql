@@ -49,6 +49,26 @@ CROSS JOIN LATERAL (
 JOIN held AS h ON h.app = p.app AND h.tenant = p.tenant AND h.delivery = p.delivery AND h.run = p.run
 ORDER BY p.turn, p.due_at LIMIT :most;
 
+-- name: followers(group_id, partition, app, tenant, topic, entity, handler, run, record_offset, most)
+-- Who waits behind a line's head, up to the first that has a time of its own; headers and body of the last one alone.
+WITH later AS (
+    SELECT delivery, element, record_offset, due_at FROM parked
+    WHERE group_id = :group_id AND partition = :partition AND app = :app AND tenant = :tenant AND topic = :topic
+    AND entity = :entity AND handler = :handler AND run = :run AND record_offset > :record_offset AND reason <> 'redriven'
+    ORDER BY record_offset, element LIMIT :most
+),
+waiting AS (
+    SELECT *, lead(waits) OVER (ORDER BY record_offset, element) IS NOT TRUE AS is_last FROM (
+        SELECT delivery, element, record_offset,
+            bool_and(due_at = 'infinity') OVER (ORDER BY record_offset, element) AS waits
+        FROM later
+    ) AS looked_at
+)
+SELECT w.delivery, w.element, w.record_offset, h.topic, h.partition, h.headers, h.body
+FROM waiting AS w
+LEFT JOIN held AS h ON w.is_last AND h.app = :app AND h.tenant = :tenant AND h.delivery = w.delivery AND h.run = :run
+WHERE w.waits ORDER BY w.record_offset, w.element;
+
 -- name: list_parked(app, tenant, type, handler, error, since, until, deliveries, most)
 -- Parked pairs for the operator, the ones due first at the top; a null filter lets all pass.
 SELECT app, tenant, delivery, run, handler, element, type, entity, topic, partition, record_offset, reason, attempts,

@@ -82,7 +82,11 @@ def handler_of(function: Callable[..., Any], *, built_in: bool) -> Handler:
     stated = {mark.overrides for mark in marks} - {Overrides()}
     if len(stated) > 1:
         raise Misconfigured([f"{where} is one handler with two policies: name all its events in one @on"])
-    return Handler(name, wires, function, built_in, next(iter(stated), Overrides()))
+    overrides = next(iter(stated), Overrides())
+    lists = [wire for wire in wires if (known := lookup(wire)) and known.list_body]
+    if overrides.coalesce and lists:
+        raise Misconfigured([f"{where} can't coalesce {lists[0]}: it may come as a list of several entities"])
+    return Handler(name, wires, function, built_in, overrides)
 
 
 def load_registry(modules: Iterable[str], built_in: Iterable[ModuleType]) -> Registry:

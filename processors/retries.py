@@ -23,6 +23,8 @@ class Policy(msgspec.Struct, frozen=True):
     deadline_s: float | None = None
     """How long after its delivery was received a pair may be put off; None: for ever."""
     ordering: Ordering = "strict"
+    coalesce: bool = False
+    """Whether one run may do several events of an entity that wait together."""
 
 
 class Park(msgspec.Struct, frozen=True):
@@ -67,6 +69,7 @@ def policy_of(overrides: Overrides, defaults: Policy) -> Policy:
         timeout_s=overrides.timeout.total_seconds() if overrides.timeout else defaults.timeout_s,
         deadline_s=overrides.deadline.total_seconds() if overrides.deadline else defaults.deadline_s,
         ordering=overrides.ordering,
+        coalesce=overrides.coalesce,
     )
 
 

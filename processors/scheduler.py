@@ -6,10 +6,13 @@ Owns the tasks that run handlers. Knows neither Kafka nor Postgres: `add` takes 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Hashable
 from functools import partial
+from itertools import islice
 
 import msgspec
 
-from processors.dispatch import Dispatcher, Fenced
+from processors.attempts import Fenced
+from processors.coalescing import MOST, Place
+from processors.dispatch import Dispatcher
 from processors.lanes import Lanes
 from processors.pairs import LIVE, Lane, Record
 from processors.parking import DuePair
@@ -26,24 +29,11 @@ _CANCEL_S = 5.0
 """How long a cancelled handler may take to end before it is left behind, fenced."""
 
 
-class Waiting(msgspec.Struct, frozen=True):
-    """A delivery that waits for its turn; `finished` as in `Dispatcher.dispatch`."""
-
-    record: Record
-    epoch: int
-    finished: Callable[[bool], None]
-
-
 class _Job(msgspec.Struct, frozen=True):
     number: int
     run: Callable[[], Awaitable[None]]
-    delivery: Waiting | None = None
-    """The delivery that it is; None for parked pairs and turns."""
-
-    def begin(self, dispatcher: Dispatcher) -> None:
-        """Tell the dispatcher that a delivery's turn has come, at once and not when its task starts."""
-        if self.delivery is not None:
-            dispatcher.begin(self.delivery.record, epoch=self.delivery.epoch)
+    place: Place | None = None
+    """The place of a delivery; None for parked pairs and turns."""
 
 
 class Scheduler:
@@ -76,10 +66,10 @@ class Scheduler:
         self._lanes: dict[Lane, Lanes[_Job]] = {lane: Lanes(most_of_a_tenant=most_of_a_tenant) for lane in WEIGHTS}
         self._tasks: dict[asyncio.Task[None], int] = {}
 
-    def add(self, delivery: Waiting) -> None:
-        """Queue a delivery behind the earlier ones of its entity."""
-        record, epoch, finished = delivery.record, delivery.epoch, delivery.finished
-        self._add(record, lambda: self._dispatcher.dispatch(record, epoch=epoch, finished=finished), delivery)
+    def add(self, record: Record, *, epoch: int, finished: Callable[[bool], None]) -> None:
+        """Queue a delivery behind the earlier ones of its entity; `finished` as in `Place`."""
+        place = Place(record, epoch, finished, lambda: self._behind(place))
+        self._add(record, lambda: self._dispatcher.dispatch(place), place)
 
     def add_turn(self, record: Record, begin: Callable[[], None]) -> None:
         """Queue a call among the deliveries of the record's entity: none of them runs when it is made."""
@@ -89,20 +79,26 @@ class Scheduler:
 
         self._add(record, turn)
 
-    def waiting(self, record: Record) -> list[Waiting]:
-        """Return, in order, the deliveries of the record's entity that wait for their turn."""
-        jobs = self._lanes[_lane(record)].waiting(_entity(record))
-        return [job.delivery for job in jobs if job.delivery is not None]
+    def waiting(self, record: Record) -> list[Place]:
+        """Return, in order, the places of the record's entity that wait for their turn."""
+        lane, entity = _lane_of(record)
+        return [job.place for job in self._lanes[lane].waiting(entity) if job.place]
 
     def withdraw(self, record: Record) -> None:
         """Take back the deliveries that `waiting` returns; what runs goes on."""
-        self._lanes[_lane(record)].withdraw(_entity(record), lambda job: job.delivery is not None)
+        lane, entity = _lane_of(record)
+        self._lanes[lane].withdraw(entity, lambda job: job.place is not None)
 
-    def _add(self, record: Record, run: Callable[[], Awaitable[None]], delivery: Waiting | None = None) -> None:
-        env = record.envelope
-        job = _Job(record.partition, run, delivery)
-        self._lanes[_lane(record)].add(job, lane=_entity(record), tenant=(env.app, env.tenant))
+    def _add(self, record: Record, run: Callable[[], Awaitable[None]], place: Place | None = None) -> None:
+        lane, entity = _lane_of(record)
+        tenant = (record.envelope.app, record.envelope.tenant)
+        self._lanes[lane].add(_Job(record.partition, run, place), lane=entity, tenant=tenant)
         self.pump()
+
+    def _behind(self, place: Place) -> list[Place]:
+        number, epoch = place.record.partition, place.epoch
+        waiting = islice(self.waiting(place.record), MOST)
+        return [each for each in waiting if each.record.partition == number and each.epoch == epoch]
 
     def add_parked(self, due: DuePair, *, epoch: int, finished: Callable[[bool], None]) -> None:
         """Queue a parked pair whose time has come; one of a relaxed handler is in order with nothing."""
@@ -142,7 +138,9 @@ class Scheduler:
                 break
             entity, job = taken
             self._shares.started(lane)
-            job.begin(self._dispatcher)
+            if job.place is not None:
+                # At once, and not when the task starts: what of its entity is parked from now on is behind it.
+                self._dispatcher.begin(job.place)
             task = asyncio.get_running_loop().create_task(self._run(job))
             self._tasks[task] = job.number
             task.add_done_callback(partial(self._ended, lane, entity))
@@ -167,10 +165,8 @@ class Scheduler:
         self.pump()
 
 
-def _lane(record: Record) -> Lane:
-    return "live" if record.run == LIVE else "replay"
-
-
-def _entity(record: Record) -> Hashable:
+def _lane_of(record: Record) -> tuple[Lane, Hashable]:
+    """Return what a delivery competes as, and what it is in order with."""
     env = record.envelope
-    return (record.topic, env.app, env.tenant, record.entity, record.run)
+    entity = (record.topic, env.app, env.tenant, record.entity, record.run)
+    return "live" if record.run == LIVE else "replay", entity

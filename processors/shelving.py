@@ -14,7 +14,6 @@ from processors.pairs import History, Line, Pair, Parked, Record
 from processors.parking import BACKLOG, Lines
 from processors.pending import Pending
 from processors.registry import Handler
-from processors.scheduler import Waiting
 from schemas.errors import LevelgateError
 from schemas.metrics import WorkerMetrics
 
@@ -22,7 +21,8 @@ from schemas.metrics import WorkerMetrics
 class Shelf:
     """Puts deliveries aside; one for a worker.
 
-    `handlers_of` and `is_strict` are the dispatcher's: who is to be given a delivery, and in order or not.
+    `handlers_of`, `is_strict` and `is_running` are the dispatcher's: who is to be given a delivery, in order or not,
+    and whether one of them runs for it.
     """
 
     def __init__(
@@ -32,20 +32,24 @@ class Shelf:
         *,
         handlers_of: Callable[[Record], tuple[Handler, ...]],
         is_strict: Callable[[str], bool],
+        is_running: Callable[[Record], bool],
         metrics: WorkerMetrics,
     ) -> None:
         self._ledger = ledger
         self._lines = lines
         self._handlers_of = handlers_of
         self._is_strict = is_strict
+        self.is_running = is_running
         self._metrics = metrics
 
-    def put(self, delivery: Waiting) -> None:
-        """Park all pairs of a delivery that does not run and has no turn to come; those of an entity in order."""
-        record, epoch = delivery.record, delivery.epoch
+    def put(self, record: Record, *, epoch: int, finished: Callable[[bool], None]) -> None:
+        """Park all pairs of a delivery that does not run and has no turn to come; those of an entity in order.
+
+        `finished` as in `Place`.
+        """
         handlers = self._handlers_of(record)
         elements = _elements(record) if handlers else 0
-        pending = Pending(len(handlers) * elements + 1, delivery.finished)
+        pending = Pending(len(handlers) * elements + 1, finished)
         names = tuple(handler.name for handler in handlers)
         self._ledger.put(IndexEntry(epoch, record, names, elements, pending.recorded))
         for handler in handlers:

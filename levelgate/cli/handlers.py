@@ -22,7 +22,8 @@ def command(*, as_json: bool) -> None:
 
     Imports the modules that LEVELGATE_HANDLERS names, as the worker does. `levelgate` under module: built in.
     attempts: failed runs until a dead letter · backoff: the first wait and the longest · deadline: how long after it
-    was received a delivery is tried · timeout: of one run · relaxed: later events of an entity pass one that failed.
+    was received a delivery is tried · timeout: of one run · relaxed: later events of an entity pass one that failed ·
+    coalesce: events of an entity that wait together are one run.
     """
     from processors.handlers import BUILT_IN, LIFECYCLE
     from processors.registry import load_registry
@@ -47,13 +48,14 @@ def command(*, as_json: bool) -> None:
                 "deadline_s": policy.deadline_s,
                 "timeout_s": policy.timeout_s,
                 "ordering": policy.ordering,
+                "coalesce": policy.coalesce,
             }
         )
     if as_json:
         print_json(handlers)
         return
     print_table(
-        ("handler", "module", "attempts", "backoff", "deadline", "timeout", "ordering", "types"),
+        ("handler", "module", "attempts", "backoff", "deadline", "timeout", "ordering", "coalesce", "types"),
         [
             (
                 h["handler"],
@@ -63,6 +65,7 @@ def command(*, as_json: bool) -> None:
                 _span(h["deadline_s"]),
                 _span(h["timeout_s"]),
                 h["ordering"],
+                "yes" if h["coalesce"] else "no",
                 h["types"],  # last: some have many, and would push the rest out of sight
             )
             for h in handlers

@@ -8,14 +8,14 @@ from levelgate.events import AppointmentCreate, AppointmentDelete, AppointmentUp
 from processors.handlers.mirror import forget, mirror
 
 
-@on(AppointmentCreate, AppointmentUpdate)
+@on(AppointmentCreate, AppointmentUpdate, coalesce=True)
 async def mirror_appointment(event: AppointmentCreate | AppointmentUpdate, ctx: Context) -> None:
     """Re-read the appointment and upsert it; a 404 means it was deleted meanwhile."""
     appointment_id = _id(event)
     await mirror(ctx, "appointment", appointment_id, lambda: ctx.api.appointments.get(appointment_id))
 
 
-@on(AppointmentDelete)
+@on(AppointmentDelete, coalesce=True)
 async def forget_appointment(event: AppointmentDelete, ctx: Context) -> None:
     """Remove the appointment."""
     await forget(ctx, "appointment", _id(event))

@@ -5,7 +5,7 @@ from levelgate.events import ContactCreate, ContactDelete, ContactDndUpdate, Con
 from processors.handlers.mirror import forget, mirror
 
 
-@on(ContactCreate, ContactUpdate, ContactTagUpdate, ContactDndUpdate)
+@on(ContactCreate, ContactUpdate, ContactTagUpdate, ContactDndUpdate, coalesce=True)
 async def mirror_contact(
     event: ContactCreate | ContactUpdate | ContactTagUpdate | ContactDndUpdate, ctx: Context
 ) -> None:
@@ -13,7 +13,7 @@ async def mirror_contact(
     await mirror(ctx, "contact", event.id, lambda: ctx.api.contacts.get(event.id))
 
 
-@on(ContactDelete)
+@on(ContactDelete, coalesce=True)
 async def forget_contact(event: ContactDelete, ctx: Context) -> None:
     """Remove the contact."""
     await forget(ctx, "contact", event.id)

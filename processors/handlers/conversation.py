@@ -5,7 +5,7 @@ from levelgate.events import ConversationUnreadUpdate, ConversationUpdate
 from processors.handlers.mirror import mirror
 
 
-@on(ConversationUnreadUpdate)
+@on(ConversationUnreadUpdate, coalesce=True)
 async def mirror_conversation(event: ConversationUnreadUpdate, ctx: Context) -> None:
     """Re-read the conversation and upsert it; a 404 means it was deleted meanwhile."""
     await _mirror(ctx, event.id)

@@ -13,7 +13,7 @@ from levelgate.events import (
 from processors.handlers.mirror import forget, mirror
 
 
-@on(InvoiceCreate, InvoiceUpdate, InvoiceSent, InvoicePaid, InvoicePartiallyPaid, InvoiceVoid)
+@on(InvoiceCreate, InvoiceUpdate, InvoiceSent, InvoicePaid, InvoicePartiallyPaid, InvoiceVoid, coalesce=True)
 async def mirror_invoice(
     event: InvoiceCreate | InvoiceUpdate | InvoiceSent | InvoicePaid | InvoicePartiallyPaid | InvoiceVoid,
     ctx: Context,
@@ -22,7 +22,7 @@ async def mirror_invoice(
     await mirror(ctx, "invoice", event.id, lambda: ctx.api.invoices.get(event.id))
 
 
-@on(InvoiceDelete)
+@on(InvoiceDelete, coalesce=True)
 async def forget_invoice(event: InvoiceDelete, ctx: Context) -> None:
     """Remove the invoice."""
     await forget(ctx, "invoice", event.id)

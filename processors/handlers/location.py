@@ -5,7 +5,7 @@ from levelgate.events import LocationCreate, LocationUpdate
 from processors.handlers.mirror import mirror, under_either_token
 
 
-@on(LocationCreate, LocationUpdate)
+@on(LocationCreate, LocationUpdate, coalesce=True)
 async def mirror_location(event: LocationCreate | LocationUpdate, ctx: Context) -> None:
     """Re-read the location, under its own token or its agency's, and upsert it; a 404 means it was deleted."""
     await mirror(

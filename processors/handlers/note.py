@@ -6,7 +6,7 @@ from processors.handlers.mirror import forget, kept, mirror
 from schemas.errors import Permanent
 
 
-@on(NoteCreate, NoteUpdate)
+@on(NoteCreate, NoteUpdate, coalesce=True)
 async def mirror_note(event: NoteCreate | NoteUpdate, ctx: Context) -> None:
     """Re-read the note and upsert it; a 404 means that it, or its contact, was deleted meanwhile."""
     contact_id = event.contact_id or (await kept(ctx, "note", event.id)).get("contactId")
@@ -15,7 +15,7 @@ async def mirror_note(event: NoteCreate | NoteUpdate, ctx: Context) -> None:
     await mirror(ctx, "note", event.id, lambda: ctx.api.notes.get(contact_id, event.id))
 
 
-@on(NoteDelete)
+@on(NoteDelete, coalesce=True)
 async def forget_note(event: NoteDelete, ctx: Context) -> None:
     """Remove the note."""
     await forget(ctx, "note", event.id)

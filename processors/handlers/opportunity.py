@@ -20,6 +20,7 @@ from processors.handlers.mirror import forget, mirror
     OpportunityStatusUpdate,
     OpportunityMonetaryValueUpdate,
     OpportunityAssignedToUpdate,
+    coalesce=True,
 )
 async def mirror_opportunity(
     event: OpportunityCreate
@@ -34,7 +35,7 @@ async def mirror_opportunity(
     await mirror(ctx, "opportunity", event.id, lambda: ctx.api.opportunities.get(event.id))
 
 
-@on(OpportunityDelete)
+@on(OpportunityDelete, coalesce=True)
 async def forget_opportunity(event: OpportunityDelete, ctx: Context) -> None:
     """Remove the opportunity."""
     await forget(ctx, "opportunity", event.id)

@@ -6,7 +6,7 @@ from processors.handlers.mirror import forget, kept, mirror
 from schemas.errors import Permanent
 
 
-@on(PriceCreate, PriceUpdate)
+@on(PriceCreate, PriceUpdate, coalesce=True)
 async def mirror_price(event: PriceCreate | PriceUpdate, ctx: Context) -> None:
     """Re-read the price and upsert it; a 404 means that it, or its product, was deleted meanwhile."""
     product_id = event.product or (await kept(ctx, "price", event.id)).get("product")
@@ -15,7 +15,7 @@ async def mirror_price(event: PriceCreate | PriceUpdate, ctx: Context) -> None:
     await mirror(ctx, "price", event.id, lambda: ctx.api.prices.get(product_id, event.id))
 
 
-@on(PriceDelete)
+@on(PriceDelete, coalesce=True)
 async def forget_price(event: PriceDelete, ctx: Context) -> None:
     """Remove the price."""
     await forget(ctx, "price", event.id)

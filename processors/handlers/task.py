@@ -30,7 +30,7 @@ async def mirror_task(event: TaskCreate | TaskComplete, ctx: Context) -> None:
         await keep(ctx, "task", event.id, task, read_at)
 
 
-@on(TaskDelete)
+@on(TaskDelete, coalesce=True)
 async def forget_task(event: TaskDelete, ctx: Context) -> None:
     """Remove the task."""
     await forget(ctx, "task", event.id)

@@ -19,7 +19,7 @@ async def mirror_user(event: UserCreate | UserUpdate, ctx: Context) -> None:
     )
 
 
-@on(UserDelete)
+@on(UserDelete, coalesce=True)
 async def forget_user(event: UserDelete, ctx: Context) -> None:
     """Remove the user."""
     await forget(ctx, "user", event.id)

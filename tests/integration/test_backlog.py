@@ -153,3 +153,37 @@ async def test_a_backlog_outlives_its_worker_and_stays_in_order(settings, pool):
 
     assert_once_and_in_order(after, records)
     assert await list_parked(pool) == []
+
+
+async def test_what_follows_a_coalesced_run_is_not_parked_while_it_runs(settings, pool):
+    gates = [asyncio.Event(), asyncio.Event()]
+    runs: list[str] = []
+
+    async def folding(event, ctx):
+        runs.append(ctx.delivery.id)
+        if len(runs) <= len(gates):
+            await gates[len(runs) - 1].wait()
+
+    records = [delivery(settings.kafka, tenant="flood") for _ in range(60)]
+    await publish(settings.kafka, records[:1])
+    handler = handler_of(on(ContactCreate, name="folding", coalesce=True)(folding), built_in=False)
+    async with working(settings, handler) as worker:
+
+        def read():
+            labels = {"app": "demo", "family": "contact"}
+            return worker.collector.get_sample_value("levelgate_deliveries_consumed_total", labels)
+
+        await eventually(lambda: len(runs) == 1, within_s=30)
+        await publish(settings.kafka, records[1:16])
+        await eventually(lambda: read() == 16, within_s=30)
+        gates[0].set()
+        await eventually(lambda: len(runs) == 2, within_s=30)
+        await publish(settings.kafka, records[16:])
+        await eventually(lambda: read() == 60, within_s=30)
+        gates[1].set()
+        await handled(pool, records)
+        await eventually(lambda: list_parked(pool), lambda parked: parked == [], within_s=30)
+
+    rows = await pool.fetch("SELECT delivery, count(*) AS rows FROM handled GROUP BY 1 HAVING count(*) > 1")
+    assert rows == []
+    assert runs[1] == records[15].envelope.id

@@ -41,7 +41,9 @@ def test_handlers_lists_yours_and_the_built_in_ones_with_their_policies(levelgat
         "deadline_s": 3600.0,
         "timeout_s": 120.0,
         "ordering": "relaxed",
+        "coalesce": False,
     }
+    assert [handler["coalesce"] for handler in listed if handler["handler"].endswith("mirror_contact")] == [True]
     assert "processors.handlers.contact.mirror_contact" in {handler["handler"] for handler in listed}
 
 

@@ -38,6 +38,7 @@ def test_the_page_has_handlers_that_a_worker_would_load():
         "greet",
         "follow-up",
         "auto-reply",
+        "score",
         "certificate",
     ]
 

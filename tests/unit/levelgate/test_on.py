@@ -33,6 +33,8 @@ def test_what_is_said_of_the_policy_reaches_the_handler():
     assert (said.attempts, said.backoff, said.max_backoff) == (3, MINUTE, 2 * MINUTE)
     assert (said.deadline, said.timeout, said.ordering) == (3 * MINUTE, 4 * MINUTE, "strict")
     assert handler(on(ContactCreate, ordering="relaxed")).overrides.ordering == "relaxed"
+    assert not said.coalesce
+    assert handler(on(ContactCreate, coalesce=True)).overrides.coalesce
 
 
 @pytest.mark.parametrize(
@@ -49,6 +51,8 @@ def test_what_is_said_of_the_policy_reaches_the_handler():
         ({"timeout": 0.5}, TypeError, "timeout"),
         ({"ordering": "loose"}, ValueError, '"strict" or "relaxed"'),
         ({"ordering": None}, ValueError, "ordering"),
+        ({"coalesce": 1}, TypeError, "coalesce is True or False"),
+        ({"coalesce": True, "ordering": "relaxed"}, ValueError, "coalesce needs ordering"),
     ],
     ids=str,
 )

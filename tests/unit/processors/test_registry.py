@@ -49,6 +49,7 @@ def test_handlers_come_in_the_order_of_their_definition_under_their_names(module
         ("1 / 0", "ZeroDivisionError"),
         ("@on('A', attempts=0)\nasync def never(event, ctx): ...", "ValueError: @on: attempts"),
         ("@on('A', deadline=60)\nasync def late(event, ctx): ...", "TypeError: @on: deadline is a timedelta"),
+        ("@on('SaasPlanCreate', coalesce=True)\nasync def plans(event, ctx): ...", "can't coalesce SaasPlanCreate"),
         (
             "@on('A', name='x')\nasync def one(event, ctx): ...\n@on('A', name='x')\nasync def two(event, ctx): ...",
             "two handlers are called x",

@@ -109,6 +109,7 @@ def test_what_a_handler_says_goes_before_the_settings_and_the_rest_is_theirs():
     assert policy_of(said, defaults) == msgspec.structs.replace(
         defaults, max_attempts=3, backoff_s=1.0, deadline_s=3600.0, ordering="relaxed"
     )
+    assert policy_of(Overrides(coalesce=True), defaults) == msgspec.structs.replace(defaults, coalesce=True)
     capped = policy_of(Overrides(max_backoff=timedelta(minutes=1), timeout=timedelta(seconds=5)), defaults)
     assert (capped.max_backoff_s, capped.timeout_s) == (60.0, 5.0)
 
