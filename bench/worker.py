@@ -5,7 +5,6 @@ Each worker's run ends when the last pair is in the ledger.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -38,7 +37,7 @@ def measure(settings: Settings, count: int) -> None:
 async def _measure(settings: Settings, count: int) -> None:
     await apply_topics(settings.kafka, settings.receiver.max_body_bytes)
     await migrate(settings.database_url.get_secret_value())
-    await _publish(settings, count)
+    await publish(settings, count, tenants=_TENANTS, entities=_ENTITIES)
     bare = await _bare(settings, count)
 
     async def nothing(_event: Any, _ctx: Any) -> None:  # noqa: ANN401 -- any event
@@ -47,8 +46,8 @@ async def _measure(settings: Settings, count: int) -> None:
     async def wait(_event: Any, _ctx: Any) -> None:  # noqa: ANN401 -- any event
         await asyncio.sleep(_WAIT_S)
 
-    no_op = await _work(settings, "no-op", nothing, count)
-    waiting = await _work(settings, "waiting", wait, count)
+    no_op = await work(settings, Handler("bench.no-op", ("ContactCreate",), nothing, built_in=False), count)
+    waiting = await work(settings, Handler("bench.waiting", ("ContactCreate",), wait, built_in=False), count)
     bound = settings.worker.concurrency / _WAIT_S
     rows = [
         ("bare getmany(500), no ledger", bare, bare[0]),
@@ -62,12 +61,13 @@ async def _measure(settings: Settings, count: int) -> None:
     )
 
 
-async def _publish(settings: Settings, count: int) -> None:
+async def publish(settings: Settings, count: int, *, tenants: int, entities: int) -> None:
+    """Put `count` deliveries into Kafka, the entities taking turns; `tenants` divides `entities`."""
     topic = Topics(settings.kafka).events("contact")
     async with AIOKafkaProducer(**client_options(settings.kafka), acks="all", linger_ms=5) as producer:
         acknowledged = []
         for number in range(count):
-            tenant, entity = f"location-{number % _TENANTS}", f"contact-{number % _ENTITIES}"
+            tenant, entity = f"location-{number % tenants}", f"contact-{number % entities}"
             envelope = Envelope(
                 id=DeliveryId(f"bench-{number}"),
                 type="ContactCreate",
@@ -95,12 +95,10 @@ async def _bare(settings: Settings, count: int) -> tuple[float, float]:
         return _figures(began, cpu, count)
 
 
-async def _work(
-    settings: Settings, name: str, function: Callable[[Any, Any], Awaitable[None]], count: int
-) -> tuple[float, float]:
-    # A group and a handler of its own: each run reads everything, and nothing of it is recorded yet.
-    group = settings.worker.model_copy(update={"group": f"bench-{name}"})
-    handler = Handler(f"bench.{name}", ("ContactCreate",), function, built_in=False)
+async def work(settings: Settings, handler: Handler, count: int) -> tuple[float, float]:
+    """Run a worker until `handler` is done with `count` deliveries; return events/s and CPU s per 10,000."""
+    # A group of its own reads everything; `handler` must have a name that nothing is recorded of yet.
+    group = settings.worker.model_copy(update={"group": handler.name})
     worker = Worker(settings.model_copy(update={"worker": group}), Registry([handler]), CollectorRegistry())
     connection = await asyncpg.connect(settings.database_url.get_secret_value())
     running = asyncio.create_task(worker.run())
