@@ -169,7 +169,7 @@ async def test_a_failed_run_parks_its_leader_alone_and_the_line_behind_it_is_one
         runs.append(ctx.delivery.id)
 
     records = updates(settings, 40)
-    async with working(settings, declared(folding, coalesce=True, attempts=1000), gate.sentinel):
+    async with working(settings, declared(folding, coalesce=True, attempts=1000), gate.sentinel) as worker:
         await gate.fill(records[0], records[1:])
         gate.open.set()
         await all_in_state(pool, records[1:], "parked")
@@ -184,9 +184,11 @@ async def test_a_failed_run_parks_its_leader_alone_and_the_line_behind_it_is_one
         assert await pool.fetchval("SELECT count(*) FROM held") == 0
         assert await pool.fetchval("SELECT count(*) FROM handled WHERE handler = 'folding'") == len(records)
         # The line is empty in memory too: the next one does not park.
+        parked = counted(worker, "folding", "parked")
         (later,) = updates(settings, 1)
         await publish(settings.kafka, [later])
         await all_in_state(pool, [later])
+        assert counted(worker, "folding", "parked") == parked
 
 
 async def test_a_newest_event_that_nothing_can_be_done_with_dies_alone(settings, pool):
