@@ -123,4 +123,3 @@ async def _bare(settings: Settings, count: int) -> float:
 
 def _number(settings: Settings, tenant: str) -> int:
     return (murmur2(tenant.encode()) & 0x7FFFFFFF) % settings.kafka.partitions
-
