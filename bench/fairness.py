@@ -122,4 +122,4 @@ async def _bare(settings: Settings, count: int) -> float:
 
 
 def _number(settings: Settings, tenant: str) -> int:
-    return (murmur2(tenant.encode()) & 0x7FFFFFFF) % settings.kafka.partitions
+    return int(murmur2(tenant.encode()) & 0x7FFFFFFF) % settings.kafka.partitions
