@@ -19,6 +19,7 @@ from processors.ownership import Ownership
 from processors.pairs import LIVE, Dead, Done, Failure, History, Outcome, Pair, Parked, Record, kept
 from processors.registry import Handler
 from processors.retries import Die, Policy, judge, policy_of
+from processors.trial import failure_of
 from processors.watchdog import Running
 from schemas.errors import LevelgateError, RateLimited
 from schemas.events import Event
@@ -98,16 +99,7 @@ class Attempts:
                 failure = event
             else:
                 ctx = self._contexts.make(record, pair, attempt=before.attempts + 1, on_call=calls.append)
-                async with asyncio.timeout(self.policy_of(handler.name).timeout_s):
-                    await handler.function(event, ctx)
-        except asyncio.CancelledError as error:
-            # Only a cancellation of this very task is ours; a handler may also let one of its own escape.
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-            failure = error
-        except (Exception, SystemExit) as error:  # noqa: BLE001 -- a stranger's code: its error is the pair's outcome
-            failure = error
+                failure = await failure_of(handler, event, ctx, timeout_s=self.policy_of(handler.name).timeout_s)
         finally:
             for each in (pair, *others):
                 del self.running[each]

@@ -9,8 +9,10 @@
 Needs no test framework, no Kafka and no database.
 """
 
-from levelgate.testing.runs import Call, Outcome, RecordingContext, UnexpectedCall, context, run, sample
+from levelgate.highlevel.recording import Call
+from levelgate.testing.runs import RecordingContext, UnexpectedCall, context, run, sample
 from levelgate.testing.simulated import Kind, SimulatedVendor, simulated
+from processors.trial import Outcome
 
 __all__ = [
     "Call",

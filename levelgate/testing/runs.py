@@ -4,23 +4,22 @@ The verdict is the worker's own: what a handler raises is judged by the policy o
 defaults for what that leaves out. Opens nothing: no network, no database.
 """
 
-import asyncio
-import random
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, TypeVar, overload
+from datetime import UTC, datetime
+from typing import Any, TypeVar, overload
 
 import msgspec
-import orjson
 
 from levelgate import Context, Delivery
 from levelgate.highlevel.api import Api
-from levelgate.highlevel.client import HighLevelClient, OnCall, concrete_path
+from levelgate.highlevel.client import HighLevelClient, OnCall
+from levelgate.highlevel.recording import Call, call_of, copied
 from processors.context import idempotency_key
 from processors.pairs import LIVE, Pair
 from processors.registry import handler_of
-from processors.retries import Die, default_policy, judge, policy_of
+from processors.retries import default_policy, policy_of
+from processors.trial import Outcome, failure_of, verdict
 from schemas.catalogue import entity_of, lookup, tenant_of
 from schemas.envelope import NO_TENANT
 from schemas.events import Event, decode
@@ -43,27 +42,6 @@ _CALL = re.compile(r"[A-Z]+ /\S*")
 
 class UnexpectedCall(AssertionError):
     """The handler did something that the test did not provide for."""
-
-
-class Call(msgspec.Struct, frozen=True):
-    """A call of the API that the handler made."""
-
-    named: str
-    """Method and path, as in `answers`: `GET /contacts/abc`."""
-    tenant: str
-    query: dict[str, Any]
-    json: Any
-
-
-class Outcome(msgspec.Struct, frozen=True):
-    """What a worker would make of the run."""
-
-    state: Literal["done", "retry", "dead"]
-    error: BaseException | None = None
-    after: timedelta | None = None
-    """How long it is parked until its next run, where it is to be run again."""
-    reason: Literal["retry", "waiting", "permanent", "attempts", "deadline"] | None = None
-    """retry: it failed · waiting: this run counts as none · permanent, attempts, deadline: why it is dead."""
 
 
 class RecordingContext(Context):
@@ -141,10 +119,8 @@ class RecordingClient(HighLevelClient):
         json: Any,  # noqa: ANN401 -- any JSON
     ) -> str:
         """Note a call, given as `request` gets it; return its name, `GET /contacts/abc`."""
-        named = f"{operation.method} {concrete_path(operation, path or {})}"
-        given = {name: value for name, value in (query or {}).items() if value is not None}
-        self.calls.append(Call(named, tenant, given, copied(json)))
-        return named
+        self.calls.append(call_of(tenant, operation, path, query, json))
+        return self.calls[-1].named
 
 
 def context_of(
@@ -191,28 +167,10 @@ async def run(handler: Callable[..., Awaitable[None]], event: Event, ctx: Record
     if ctx.delivery.type not in registered.types:
         raise TypeError(f"{registered.name} is registered for {', '.join(registered.types)}, not {ctx.delivery.type}")
     policy = policy_of(registered.overrides, default_policy(Worker()))
-    failure: BaseException | None = None
-    try:
-        async with asyncio.timeout(policy.timeout_s):
-            await registered.function(event, ctx)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 -- the handler's error is what is judged
-        failure = error
+    failure = await failure_of(registered, event, ctx, timeout_s=policy.timeout_s)
     if ctx.unexpected:
         raise ctx.unexpected[0]
-    if failure is None:
-        return Outcome("done")
-    now = datetime.now(UTC)
-    verdict = judge(
-        failure,
-        attempts=ctx.delivery.attempt - 1,
-        received_at=ctx.delivery.received_at,
-        policy=policy,
-        now=now,
-        rng=random.Random(0),  # noqa: S311 -- the same wait each time
-    )
-    if isinstance(verdict, Die):
-        return Outcome("dead", failure, reason=verdict.reason)
-    return Outcome("retry", failure, after=verdict.due_at - now, reason=verdict.reason)
+    return verdict(failure, attempt=ctx.delivery.attempt, received_at=ctx.delivery.received_at, policy=policy)
 
 
 class _ScriptedClient(RecordingClient):
@@ -264,8 +222,3 @@ class _NoDatabase:
 def _noted(unexpected: list[UnexpectedCall], message: str) -> UnexpectedCall:
     unexpected.append(UnexpectedCall(message))
     return unexpected[-1]
-
-
-def copied(json: Any) -> Any:  # noqa: ANN401 -- any JSON
-    """Return the JSON that would travel: what is none fails here, and nobody changes another's."""
-    return None if json is None else orjson.loads(orjson.dumps(json))

@@ -26,6 +26,7 @@ from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
 from levelgate.highlevel.client import HighLevelClient, OnCall
+from levelgate.highlevel.recording import copied
 from levelgate.highlevel.wire import open_session
 from levelgate.simulator.app import build_simulator
 from levelgate.simulator.consent import DEMO_COMPANY, KNOWN_SCOPES
@@ -36,7 +37,7 @@ from levelgate.simulator.run import make_runner
 from levelgate.simulator.seeding import ensure_company, ensure_location, seed_entities
 from levelgate.simulator.state import RESOURCES, ROUTES
 from levelgate.simulator.vendor import VENDOR, Vendor
-from levelgate.testing.runs import RecordingClient, RecordingContext, UnexpectedCall, context_of, copied
+from levelgate.testing.runs import RecordingClient, RecordingContext, UnexpectedCall, context_of
 from schemas.catalogue import company_of, lookup, tenant_of
 from schemas.errors import InstallationMissing
 from schemas.events import Event
