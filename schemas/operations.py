@@ -31,6 +31,13 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """Of the request's body; None: it takes none."""
     deprecated: bool = False
 
+    @property
+    def is_read(self) -> bool:
+        """Whether it changes nothing: a GET, or a POST that the vendor lets those make who may only read (a search)."""
+        if self.method == "POST":
+            return bool(self.scopes) and all(scope.endswith(".readonly") for scope in self.scopes)
+        return self.method == "GET"
+
 
 class _Document(msgspec.Struct):
     operations: tuple[Operation, ...]

@@ -32,3 +32,19 @@ def test_an_unknown_operation_is_a_key_error():
     with pytest.raises(KeyError):
         OPERATIONS["contacts.fly"]
     assert "contacts.fly" not in OPERATIONS
+
+
+@pytest.mark.parametrize(
+    ("operation_id", "is_read"),
+    [
+        ("contacts.get-contact", True),
+        ("contacts.search-contacts-advanced", True),
+        ("locations.task-search", True),
+        ("contacts.create-contact", False),
+        ("contacts.update-contact", False),
+        ("contacts.delete-contact", False),
+        ("oauth.get-location-access-token", False),
+    ],
+)
+def test_an_operation_tells_whether_it_only_reads(operation_id, is_read):
+    assert OPERATIONS[operation_id].is_read == is_read
