@@ -1,0 +1,97 @@
+"""The database that a rehearsed handler sees, on a real Postgres: all that a pool does, and nothing of it stays."""
+
+import asyncio
+
+import asyncpg
+import pytest
+
+from levelgate import Permanent
+from processors.stage import Stage
+
+
+@pytest.fixture
+async def pool(pool):
+    await pool.execute("CREATE TABLE notes (id integer PRIMARY KEY, text text)")
+    await pool.execute("INSERT INTO notes VALUES (1, 'as before')")
+    return pool
+
+
+async def notes(database):
+    return [tuple(row) for row in await database.fetch("SELECT id, text FROM notes ORDER BY id")]
+
+
+async def test_a_run_sees_its_own_writes_and_leaves_none(pool):
+    async with Stage(pool) as db:
+        await db.execute("UPDATE notes SET text = $1 WHERE id = 1", "changed")
+        await db.executemany("INSERT INTO notes VALUES ($1, $2)", [(2, "two"), (3, "three")])
+        await db.copy_records_to_table("notes", records=[(4, "four")])
+        async with db.acquire() as connection, connection.transaction(isolation="serializable"):
+            await connection.execute("INSERT INTO notes VALUES (5, 'five')")
+            assert [row["id"] async for row in connection.cursor("SELECT id FROM notes ORDER BY id")] == [1, 2, 3, 4, 5]
+        acquired = await db.acquire()
+        assert await acquired.fetchval("SELECT text FROM notes WHERE id = 1") == "changed"
+        await db.release(acquired)
+        assert await pool.fetchval("SELECT count(*) FROM notes") == 1
+
+    assert await notes(pool) == [(1, "as before")]
+
+
+async def test_a_statement_that_fails_and_a_transaction_that_is_undone_leave_the_rest_alone(pool):
+    async with Stage(pool) as db:
+        await db.execute("INSERT INTO notes VALUES (2, 'two')")
+        with pytest.raises(asyncpg.UniqueViolationError):
+            await db.execute("INSERT INTO notes VALUES (2, 'again')")
+        async with db.acquire() as connection:
+            undone = connection.transaction()
+            await undone.start()
+            await connection.execute("DELETE FROM notes")
+            await undone.rollback()
+        assert await notes(db) == [(1, "as before"), (2, "two")]
+
+
+async def test_what_is_asked_at_once_is_answered_one_after_another(pool):
+    async with Stage(pool) as db, db.acquire() as one, db.acquire() as other:
+        asked = [each.fetchval("SELECT $1::int", n) for n in range(5) for each in (db, one, other)]
+        answers = await asyncio.gather(*asked)
+
+    assert answers == [n for n in range(5) for _ in range(3)]
+
+
+@pytest.mark.parametrize("ending", ["COMMIT", "INSERT INTO notes VALUES (9, 'nine'); COMMIT", "ROLLBACK"])
+async def test_a_transaction_is_not_ended_by_a_handler(pool, ending):
+    async with Stage(pool) as db:
+        await db.execute("INSERT INTO notes VALUES (2, 'two')")
+        for run in (db.execute, (await db.acquire()).execute, (await db.acquire()).prepare):
+            with pytest.raises(Permanent, match="can't be rehearsed"):
+                await run(ending)
+
+    assert await notes(pool) == [(1, "as before")]
+
+
+async def test_what_a_run_must_not_do_to_a_pool_is_not_there(pool):
+    async with Stage(pool) as db:
+        for name in ("close", "terminate", "expire_connections"):
+            assert not hasattr(db, name)
+        connection = await db.acquire()
+        for name in ("close", "terminate", "reset", "add_listener"):
+            assert not hasattr(connection, name)
+    with pytest.raises(asyncpg.InterfaceError, match="has ended"):
+        await db.fetch("SELECT 1")
+
+
+async def test_a_run_that_is_cut_off_leaves_nothing_either(pool):
+    async def run():
+        async with Stage(pool) as db:
+            await db.execute("INSERT INTO notes VALUES (2, 'two')")
+            begun.set()
+            await db.execute("SELECT pg_sleep(60)")
+
+    begun = asyncio.Event()
+    running = asyncio.create_task(run())
+    await begun.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+    assert await notes(pool) == [(1, "as before")]
+    assert pool.get_idle_size() == pool.get_size()
