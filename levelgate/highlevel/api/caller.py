@@ -16,6 +16,10 @@ Entity = dict[str, Any]
 _OPERATIONS = dict(OPERATIONS)
 
 
+class Unmade(Entity):
+    """The answer to a call that was not made but kept (a rehearsal's): an object with nothing in it."""
+
+
 class Caller:
     """`HighLevelClient.request` with the app, the tenant and the listener filled in."""
 
@@ -51,7 +55,7 @@ class Caller:
     ) -> Entity:
         """Call an operation whose answer wraps the entity in `field`, and return the entity."""
         answer = await self.call(operation_id, path=path, query=query)
-        return _object(answer.get(field), operation_id)
+        return answer if isinstance(answer, Unmade) else _object(answer.get(field), operation_id)
 
 
 def entities(value: Any) -> list[Entity]:  # noqa: ANN401 -- any JSON
