@@ -31,6 +31,12 @@ def print_json(value: Any) -> None:  # noqa: ANN401 -- anything that msgspec can
     click.echo(msgspec.json.encode(value))
 
 
+def print_line(text: str) -> None:
+    """Print one line of a result; while a progress bar is shown on the same terminal, above it."""
+    # click would look for the stream behind the one that the bar has put in place of it.
+    sys.stdout.write(f"{text}\n")
+
+
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str, totals: bool = False) -> None:
     """Print a table, whole even where it is wider than the terminal; `empty` where it has no rows.
 
@@ -87,8 +93,8 @@ class Reporter:
         self._done(text, began)
 
     @contextmanager
-    def progress(self, text: str, total: int) -> Iterator[Callable[[int], None]]:
-        """Show a bar; the yielded function is told how much is done by now."""
+    def progress(self, text: str, total: int | None) -> Iterator[Callable[[int], None]]:
+        """Show a bar; the yielded function is told how much is done by now. `total` None: nobody knows."""
         began = time.monotonic()
         bar = Progress(
             SpinnerColumn(),
@@ -99,6 +105,8 @@ class Reporter:
             console=self._console,
             transient=True,
             disable=not self._console.is_terminal,
+            # What is printed meanwhile goes above the bar; piped into a file it must stay in that file.
+            redirect_stdout=sys.stdout.isatty(),
         )
         with bar:
             task = bar.add_task(text, total=total)
@@ -110,7 +118,7 @@ class Reporter:
                 bar.update(task, completed=done)
 
             yield advance
-        self._done(f"{text}: {reached} of {total}", began)
+        self._done(f"{text}: {reached}" if total is None else f"{text}: {reached} of {total}", began)
 
     def _done(self, text: str, began: float) -> None:
         line = Text("✓ ", style="green").append(text, style="default")

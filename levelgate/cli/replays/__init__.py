@@ -1,0 +1,1 @@
+"""`levelgate replay …`, a module a subcommand."""

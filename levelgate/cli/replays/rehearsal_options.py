@@ -1,0 +1,46 @@
+"""The options of `replay start` that make a rehearsal of it; imports nothing of what that needs."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class RehearsalOptions(NamedTuple):
+    """What `replay start` was told of a rehearsal."""
+
+    dry_run: bool = False
+    compares: bool = False
+    modules: tuple[str, ...] = ()
+    """Of handlers to run instead of those that settings name, or to compare them with."""
+    allow_reads: bool = False
+    with_body: bool = False
+    most: int | None = None
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether this is a rehearsal at all. Raises UsageError where the options can't be meant together."""
+        if self.compares and not self.modules:
+            raise click.UsageError("--compare wants --handlers MODULE: what to compare the running handlers with")
+        if self.compares or self.dry_run:
+            return True
+        if self.modules or self.allow_reads or self.with_body:
+            raise click.UsageError("--handlers, --allow-reads and --body go with --dry-run or --compare")
+        return False
+
+
+def rehearsal_options(command: Command) -> Command:
+    """Give a command the options of a rehearsal, but for `--json` and `--limit`."""
+    options = [
+        click.option("--dry-run", is_flag=True, help="Publish nothing: run the handlers here and print their calls."),
+        click.option("--compare", "compares", is_flag=True, help="Print where the calls of --handlers would differ."),
+        click.option("--handlers", "modules", metavar="MODULE", multiple=True, help="A new version of your handlers."),
+        click.option("--allow-reads", is_flag=True, help="Let a rehearsal read from HighLevel's API; never write."),
+        click.option("--body", "with_body", is_flag=True, help="Print bodies of calls too: your customers' data."),
+    ]
+    given: Any = command
+    for option in reversed(options):
+        given = option(given)
+    return given  # type: ignore[no-any-return]

@@ -1,0 +1,184 @@
+"""Behind `replay start --dry-run` and `--compare`: handlers run on the chosen events, and nothing comes of it.
+
+Imported where a command is called, not to list it: it needs all of what a worker does.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
+
+import click
+import msgspec
+from prometheus_client import CollectorRegistry
+
+from levelgate.cli.connections import open_pool
+from levelgate.cli.output import Reporter, print_json, print_line, print_table
+from levelgate.cli.replays.rehearsal_options import RehearsalOptions
+from levelgate.cli.replays.rehearsal_report import ComparisonReport, DryRunReport
+from levelgate.highlevel.client import HighLevelClient
+from levelgate.highlevel.keyring import KeyRing
+from levelgate.highlevel.tokens import TokenStore
+from levelgate.highlevel.wire import open_session
+from processors.handlers import BUILT_IN, LIFECYCLE
+from processors.pairs import Record
+from processors.registry import Registry, load_registry
+from processors.rehearsal import Compared, Rehearsal, Rehearsed, in_order
+from processors.rehearsed_calls import Reads
+from schemas.errors import LevelgateError
+from schemas.metrics import ApiMetrics
+from schemas.settings import Settings, parse_token_keys
+
+
+async def rehearse(
+    settings: Settings,
+    records: AsyncIterable[Record],
+    options: RehearsalOptions,
+    *,
+    total: int | None,
+    as_json: bool,
+) -> bool:
+    """Rehearse handlers on `records` and print what they would do, or where two versions of them differ.
+
+    `total`: how many records there are, where that is known. Returns False where a comparison found a difference.
+    Raises Misconfigured for modules that can't be used, and what the connections raise.
+    """
+    expected = total if total is None or options.most is None else min(total, options.most)
+    work = _compare if options.compares else _dry_run
+    async with aclosing(_first(records, options.most)) as limited:
+        return await work(settings, limited, options, total=expected, as_json=as_json)
+
+
+async def _dry_run(
+    settings: Settings,
+    records: AsyncIterator[Record],
+    options: RehearsalOptions,
+    *,
+    total: int | None,
+    as_json: bool,
+) -> bool:
+    registry = await asyncio.to_thread(_running_handlers, settings, options.modules)
+    report = DryRunReport(with_body=options.with_body)
+    async with _open(settings, allow_reads=options.allow_reads) as (rehearsal, at_once):
+        with Reporter().progress("events rehearsed", total) as advance:
+
+            def told(event: Rehearsed) -> None:
+                report.count(event)
+                _print(report.as_json(event) if as_json else report.lines(event), as_json=as_json)
+                advance(report.events)
+
+            await in_order(records, lambda record: rehearsal.rehearse(record, registry), told, at_once=at_once)
+        summary = report.summary(rehearsal.reads)
+    if as_json:
+        print_json({"summary": summary})
+    else:
+        _tell_dry_run(summary)
+    return True
+
+
+async def _compare(
+    settings: Settings,
+    records: AsyncIterator[Record],
+    options: RehearsalOptions,
+    *,
+    total: int | None,
+    as_json: bool,
+) -> bool:
+    old, new = await asyncio.to_thread(_both_versions, settings, options.modules)
+    report = ComparisonReport(with_body=options.with_body)
+    async with _open(settings, allow_reads=options.allow_reads) as (rehearsal, at_once):
+        with Reporter().progress("events compared", total) as advance:
+
+            def told(event: Compared) -> None:
+                report.count(event)
+                _print(report.as_json(event) if as_json else report.lines(event), as_json=as_json)
+                advance(report.events)
+
+            await in_order(records, lambda record: rehearsal.compare(record, old, new), told, at_once=at_once)
+    if as_json:
+        print_json({"summary": report.summary()})
+    else:
+        _tell_comparison(report.summary())
+    return report.is_equal
+
+
+@asynccontextmanager
+async def _open(settings: Settings, *, allow_reads: bool) -> AsyncIterator[tuple[Rehearsal, int]]:
+    """Yield a rehearsal, and for how many events at a time its database has connections."""
+    async with open_pool(settings) as stages, open_session() as session:
+        if not allow_reads:
+            yield Rehearsal(stages, session, settings, None), stages.get_max_size()
+            return
+        # Tokens have a pool of their own: a refreshed one must be kept, and no run may wait for another's connection.
+        async with open_pool(settings) as pool:
+            metrics = ApiMetrics(CollectorRegistry())
+            tokens = TokenStore(pool, KeyRing(parse_token_keys(settings.token_keys)), session, settings, metrics)
+            try:
+                reads = Reads(HighLevelClient(session, settings.vendor, tokens, metrics))
+                yield Rehearsal(stages, session, settings, reads), stages.get_max_size()
+            finally:
+                await tokens.aclose()
+
+
+def _running_handlers(settings: Settings, modules: tuple[str, ...]) -> Registry:
+    """Load what workers run, or the given modules instead."""
+    if modules:
+        return load_registry(modules, ())
+    return load_registry(settings.handlers, BUILT_IN if settings.sync else LIFECYCLE)
+
+
+def _both_versions(settings: Settings, modules: tuple[str, ...]) -> tuple[Registry, Registry]:
+    """Load your handlers as they run, and their new version; built-in ones write nothing through the API."""
+    if not settings.handlers:
+        raise LevelgateError("there is nothing to compare with: LEVELGATE_HANDLERS names no module")
+    return load_registry(settings.handlers, ()), load_registry(modules, ())
+
+
+async def _first(records: AsyncIterable[Record], most: int | None) -> AsyncGenerator[Record, None]:
+    taken = 0
+    async for record in records:
+        yield record
+        taken += 1
+        if taken == most:
+            return
+
+
+def _print(told: Iterable[Any], *, as_json: bool) -> None:
+    for each in told:
+        print_line(msgspec.json.encode(each).decode() if as_json else each)
+
+
+def _tell_dry_run(summary: dict[str, Any]) -> None:
+    pairs, reads = summary["pairs"], summary["reads"]
+    click.echo(
+        f"\n{summary['events']} events, {summary['events_without_handler']} of them without a handler\n"
+        f"runs: {pairs['done']} done, {pairs['would_retry']} would retry, {pairs['would_be_dead']} would be dead\n"
+        f"reads: {reads['made']} made, {reads['answered_from_memory']} from memory, {reads['not_made']} not made\n"
+    )
+    print_table(
+        ("calls that would be made", "times"), list(summary["writes"].items()), empty="no call would change anything"
+    )
+    _hint(summary)
+
+
+def _tell_comparison(summary: dict[str, Any]) -> None:
+    found = summary["differences"]
+    click.echo(
+        f"\n{summary['events']} events: {summary['equal']} equal, {summary['different']} different\n"
+        f"calls: {found['only_old']} only old, {found['only_new']} only new, {found['changed']} changed · "
+        f"events that fail differently: {found['failures']}\n"
+    )
+    print_table(
+        ("type", "equal", "different"),
+        [(wire, counts["equal"], counts["different"]) for wire, counts in summary["by_type"].items()],
+        empty="no event was chosen",
+    )
+    _hint(summary)
+
+
+def _hint(summary: dict[str, Any]) -> None:
+    if summary["failed_after_unmade_read"]:
+        click.echo(
+            f"\n{summary['failed_after_unmade_read']} runs failed after a read that was not made, which was answered "
+            "by an empty object: --allow-reads tells how they really end"
+        )
