@@ -20,6 +20,7 @@ from levelgate.highlevel.keyring import KeyRing
 from levelgate.highlevel.tokens import TokenStore
 from levelgate.highlevel.wire import open_session
 from processors.attempts import Attempts
+from processors.brakes import Brakes
 from processors.consumer import Consumer
 from processors.context import Contexts
 from processors.days import keep_days
@@ -60,6 +61,7 @@ class Worker:
         self._metrics = WorkerMetrics(collector)
         self._api_metrics = ApiMetrics(collector)
         self._outages = Outages(self._metrics)
+        self._brakes = Brakes([handler.name for handler in registry.handlers], settings.worker, self._metrics)
         self._stop = asyncio.Event()
         self._error: BaseException | None = None
         self._consumer: Consumer | None = None
@@ -86,6 +88,11 @@ class Worker:
         """Which dependencies fail for everyone, so that work stands still."""
         away = [POSTGRES] if self._ledger is not None and not self._ledger.is_healthy else []
         return [HIGHLEVEL, *away] if self._outages.is_under_way else away
+
+    @property
+    def braked(self) -> list[str]:
+        """Which handlers stand still because they fail too much."""
+        return self._brakes.braked
 
     async def run(self) -> None:
         """Work until stopped. Raises what ended it where that was not `stop`."""
@@ -124,6 +131,7 @@ class Worker:
             holds=holds,
             policy=default_policy(worker),
             outages=self._outages,
+            brakes=self._brakes,
             metrics=self._metrics,
         )
         dispatcher = Dispatcher(
@@ -247,7 +255,7 @@ class Worker:
                 log.error("worker_stalled", **stall.fields(now))
 
     async def _observe(self, consumer: Consumer, parking: Parking) -> None:
-        reasons = ("retry", "waiting", "behind", "backlog", "redriven")
+        reasons = ("retry", "waiting", "braked", "behind", "backlog", "redriven")
         while True:
             consumer.observe()
             with contextlib.suppress(*POSTGRES_AWAY):
@@ -293,7 +301,7 @@ class Worker:
     async def _readyz(self, _request: web.Request) -> web.Response:
         status = "ready" if self.is_ready else "not ready"
         # A worker that stands still because of others is ready: restarting it does not help.
-        standing = {"circuit_open": self.open_circuits()}
+        standing = {"circuit_open": self.open_circuits(), "braked": self.braked}
         return web.json_response(
             {"status": status, "worker": self.name, "partitions": self.phases(), **standing},
             status=200 if self.is_ready else 503,

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from levelgate.highlevel.client import ApiCall
+from processors.brakes import Brakes
 from processors.context import Contexts
 from processors.holds import Holds
 from processors.ledger import POSTGRES_AWAY
@@ -46,7 +47,7 @@ class Run(NamedTuple):
 class Attempts:
     """Runs handlers; one for a worker. `policy` is what their `@on` leaves to the settings."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- the composition root hands over each part by name
         self,
         handlers: Iterable[Handler],
         *,
@@ -55,6 +56,7 @@ class Attempts:
         holds: Holds,
         policy: Policy,
         outages: Outages,
+        brakes: Brakes,
         metrics: WorkerMetrics,
         rng: random.Random | None = None,
     ) -> None:
@@ -64,6 +66,7 @@ class Attempts:
         self._default = policy
         self._policies = {each.name: policy_of(each.overrides, policy) for each in handlers}
         self._outages = outages
+        self._brakes = brakes
         self._metrics = metrics
         self._rng = rng or random.Random()  # noqa: S311 -- spreads retries, guards nothing
         self.running: dict[Pair, Run] = {}
@@ -89,6 +92,9 @@ class Attempts:
         """
         if not await self._confirmed(record.partition, epoch):
             raise Fenced(f"partition {record.partition} is another worker's")
+        turn = self._brakes.begin(handler.name)
+        if turn is None:
+            return self._brakes.park(handler.name, before)
         started = time.monotonic()
         run = Run(Running(pair, record.envelope.type, record.entity, started), asyncio.Event())
         self.running |= dict.fromkeys((pair, *others), run)
@@ -104,8 +110,10 @@ class Attempts:
             for each in (pair, *others):
                 del self.running[each]
             run.ended.set()
+            self._brakes.leave(handler.name, turn)
         duration = time.monotonic() - started
         outcome = self._judge(record, handler, failure, calls, before)
+        outcome = self._brakes.judged(pair, turn, outcome, before)
         self._told(record, pair, outcome, failure, duration, len(others))
         return outcome
 

@@ -129,6 +129,12 @@ class WorkerMetrics:
             ["dependency"],
             registry=registry,
         )
+        self.handler_braked = Gauge(
+            "levelgate_handler_braked",
+            "Whether a handler stands still because too many of its runs failed; 1 until probes ended well",
+            ["handler"],
+            registry=registry,
+        )
         self.stalled = Gauge(
             "levelgate_stalled_seconds",
             "For how long nothing has moved although there is work; 0 while all is well",

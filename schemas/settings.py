@@ -176,6 +176,15 @@ class Worker(_Part):
     waiting_retry_s: float = Field(default=30.0, gt=0)
     """How long a pair waits for an installation or a budget before it asks again."""
     handler_timeout_s: float = Field(default=120.0, gt=0)
+    brake_share: float = Field(default=0.5, ge=0, le=1)
+    """The share of a handler's runs, and of their tenants, that must fail for it to be braked; 0: none ever is."""
+    brake_window_s: float = Field(default=60.0, gt=0)
+    """Over how long its runs and failures are counted."""
+    brake_least_failures: int = Field(default=50, ge=1)
+    """How many must have failed in that time."""
+    brake_wait_s: float = Field(default=30.0, gt=0)
+    """How long a braked handler stands still before it is tried; twice as long each time, where it still fails."""
+    brake_max_wait_s: float = Field(default=300.0, gt=0)
     stalled_after_s: float = Field(default=300.0, gt=0)
     """For how long nothing may move although there is work, before the worker says so and is no longer alive."""
 
