@@ -33,6 +33,7 @@ from processors.outages import HIGHLEVEL, POSTGRES, Outages
 from processors.outbox import Outbox
 from processors.ownership import Ownership
 from processors.parking import Lines, Parking
+from processors.reconnects import Reconnects
 from processors.registry import Registry, load_registry
 from processors.retries import default_policy
 from processors.scheduler import Scheduler
@@ -185,6 +186,7 @@ class Worker:
         background = [
             ledger.run(),
             due.run(),
+            Reconnects(pool, group=worker.group, active=lambda: consumer.active).run(),
             outbox.run(),
             self._renew(ownership),
             self._outages.run(scheduler.pump),
@@ -255,7 +257,7 @@ class Worker:
                 log.error("worker_stalled", **stall.fields(now))
 
     async def _observe(self, consumer: Consumer, parking: Parking) -> None:
-        reasons = ("retry", "waiting", "braked", "behind", "backlog", "redriven")
+        reasons = ("retry", "waiting", "disconnected", "braked", "behind", "backlog", "redriven")
         while True:
             consumer.observe()
             with contextlib.suppress(*POSTGRES_AWAY):

@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from levelgate import Ordering, Overrides
-from schemas.errors import Permanent, Poison, Retry, Waiting
+from schemas.errors import InstallationMissing, Permanent, Poison, Retry, Waiting
 from schemas.settings import Worker
 
 
@@ -32,7 +32,7 @@ class Park(msgspec.Struct, frozen=True):
 
     due_at: datetime
     attempts: int
-    reason: Literal["retry", "waiting"]
+    reason: Literal["retry", "waiting", "disconnected"]
 
 
 class Die(msgspec.Struct, frozen=True):
@@ -88,6 +88,7 @@ def judge(
     Waiting uses up no attempt (design §9.14), nor does what an outage excuses (`is_excused`: wait as if it were
     Waiting); Permanent and Poison end at once; all else is retried with exponential backoff and full jitter over its
     upper half, `Retry.after` being the least.
+    Waiting for an installation is `disconnected`: such pairs come back when their tenant does (`reconnects.py`).
     No pair is put off beyond its deadline, waiting or not: it is shortened to it, or ends where it can't be.
     """
     waiting = is_excused or isinstance(error, Waiting)
@@ -108,6 +109,8 @@ def judge(
         if left <= timedelta() or least > left:
             return Die(used, "deadline")
         wait = min(wait, left)
+    if isinstance(error, InstallationMissing):
+        return Park(now + wait, used, "disconnected")
     return Park(now + wait, used, "waiting" if waiting else "retry")
 
 

@@ -58,4 +58,6 @@ def verdict(failure: BaseException | None, *, attempt: int, received_at: datetim
     )
     if isinstance(judged, Die):
         return Outcome("dead", failure, reason=judged.reason)
-    return Outcome("retry", failure, after=judged.due_at - now, reason=judged.reason)
+    # Why it waits is the worker's affair: a handler's author needs to know that it does.
+    reason = "waiting" if judged.reason == "disconnected" else judged.reason
+    return Outcome("retry", failure, after=judged.due_at - now, reason=reason)

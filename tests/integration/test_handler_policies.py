@@ -90,7 +90,7 @@ async def test_all_parked_pairs_of_a_relaxed_handler_come_back_by_themselves(set
     async with working(settings, declared(relaxed, ordering="relaxed")):
         for record in records:
             await until(pool, record, relaxed="parked")
-        assert {p["reason"] for p in await list_parked(pool)} == {"waiting"}
+        assert {p["reason"] for p in await list_parked(pool)} == {"disconnected"}
         ready = True
         for record in records[1:]:
             await until(pool, record, relaxed="done")

@@ -32,14 +32,16 @@ def verdict(error, *, attempts=0, policy=POLICY, received_at=NOW, now=NOW):
     return judge(error, attempts=attempts, received_at=received_at, policy=policy, now=now, rng=random.Random(1))
 
 
-@pytest.mark.parametrize("error", [RateLimited("429"), InstallationMissing("none")])
+@pytest.mark.parametrize(
+    ("error", "reason"), [(RateLimited("429"), "waiting"), (InstallationMissing("none"), "disconnected")]
+)
 @pytest.mark.parametrize("attempts", [0, 3, 1000])
-def test_waiting_uses_up_no_attempt(error, attempts):
+def test_waiting_uses_up_no_attempt(error, reason, attempts):
     parked = verdict(error, attempts=attempts)
 
     assert isinstance(parked, Park)
     assert parked.attempts == attempts
-    assert parked.reason == "waiting"
+    assert parked.reason == reason
     assert parked.due_at > NOW
 
 
