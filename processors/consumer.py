@@ -51,6 +51,8 @@ _POLL_RECORDS = 500
 _CALL_TIMEOUT_S = 10.0
 _RETRY_S = 0.5
 _ERROR_PAUSE_S = 0.02
+_MOST_UNWRITTEN = 5000
+"""Entries that wait for the ledger: beyond it nothing more is read, so that a slow Postgres does not fill memory."""
 
 
 class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
@@ -228,10 +230,14 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
             if all(self._may_be_parked(held, each) for each in (*(place.record for place in waiting), record)):
                 self._scheduler.withdraw(record)
                 for place in waiting:
-                    self._shelf.put(place.record, epoch=place.epoch, finished=place.finished)
-                self._shelf.put(record, epoch=held.epoch, finished=finished)
+                    self._set_aside(held, place.record, place.finished)
+                self._set_aside(held, record, finished)
                 return
         self._scheduler.add(record, epoch=held.epoch, finished=finished)
+
+    def _set_aside(self, held: Number, record: Record, finished: Callable[[bool], None]) -> None:
+        held.set_aside(TopicPartition(record.topic, record.partition), record.offset)
+        self._shelf.put(record, epoch=held.epoch, finished=finished)
 
     def _may_be_parked(self, held: Number, record: Record) -> bool:
         """Whether nothing of a delivery runs: neither a copy of it, nor it itself as the follower of another's run."""
@@ -267,7 +273,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         client = self._client
         if client is None:
             return
-        blocked = self._stopping or self._is_blocked
+        blocked = self._stopping or self._is_blocked or self._ledger.unwritten > _MOST_UNWRITTEN
         wanted = {
             tp
             for held in self._numbers.values()

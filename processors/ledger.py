@@ -72,6 +72,11 @@ class Ledger:
         return self._ended + self._flushing
 
     @property
+    def unwritten(self) -> int:
+        """How many entries of any kind wait to be written."""
+        return len(self._buffer)
+
+    @property
     def is_healthy(self) -> bool:
         """Whether the last write or look-up worked: consumption pauses while it did not."""
         return self._healthy.is_set()

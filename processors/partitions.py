@@ -24,12 +24,14 @@ class Phase(Enum):
     ODD = "odd"
 
 
-class _Read(msgspec.Struct, frozen=True):
+class _Read(msgspec.Struct):
     """A delivery that was read and is not finished."""
 
     received_at: datetime
     tenant: Hashable
     delivery: Hashable
+    is_aside: bool = False
+    """Whether it only waits to be written as parked: then it counts for no bound."""
 
 
 class _Quota:
@@ -65,7 +67,7 @@ class Number:
     @property
     def unfinished(self) -> int:
         """How many deliveries are read and not finished, over all its partitions."""
-        return sum(quota.unfinished for quota in set(self._quota.values()))
+        return sum(map(len, self._read.values()))
 
     def begin(self, tp: TopicPartition, start: int) -> None:
         """Read `tp` from `start` on, forgetting what was read of it before."""
@@ -88,6 +90,14 @@ class Number:
         """Note that a record is finished: each of its pairs is done, parked or dead in Postgres."""
         if self._forget(tp, offset):
             self.trackers[tp].finish(offset)
+
+    def set_aside(self, tp: TopicPartition, offset: int) -> None:
+        """Note that a record takes no more turn in memory: it only has to be written."""
+        read = self._read[tp].get(offset)
+        if read is not None and not read.is_aside:
+            read.is_aside = True
+            self._quota[tp].unfinished -= 1
+            _subtract(self._of_tenant, read.tenant)
 
     def is_backlog(self, record: Record, *, most: int) -> bool:
         """Whether a record that was taken is more than its tenant may have in memory."""
@@ -114,12 +124,17 @@ class Number:
         read = self._read[tp].pop(offset, None)
         if read is None:
             return False
-        self._quota[tp].unfinished -= 1
-        for counts, key in ((self._of_tenant, read.tenant), (self._of_delivery, read.delivery)):
-            counts[key] -= 1
-            if not counts[key]:
-                del counts[key]
+        _subtract(self._of_delivery, read.delivery)
+        if not read.is_aside:
+            self._quota[tp].unfinished -= 1
+            _subtract(self._of_tenant, read.tenant)
         return True
+
+
+def _subtract(counts: Counter[Hashable], key: Hashable) -> None:
+    counts[key] -= 1
+    if not counts[key]:
+        del counts[key]
 
 
 def _tenant(record: Record) -> Hashable:

@@ -76,9 +76,10 @@ def test_a_tenants_backlog_is_what_is_more_than_it_may_have_and_copies_are_no_pa
     assert held.is_single(copy)
 
 
-@given(st.lists(st.tuples(st.sampled_from("tfb"), st.integers(0, 8), st.sampled_from("ab"))))
+@given(st.lists(st.tuples(st.sampled_from("tfba"), st.integers(0, 8), st.sampled_from("ab"))))
 def test_what_is_unfinished_is_counted_like_a_set_would(steps):
     held, model = number(), {}
+    aside: set[int] = set()
     read_up_to = 0
     for step, offset, tenant in steps:
         if step == "t" and offset >= read_up_to:
@@ -88,12 +89,18 @@ def test_what_is_unfinished_is_counted_like_a_set_would(steps):
         elif step == "f":
             held.finish(EVENTS, offset)
             model.pop(offset, None)
+        elif step == "a":
+            held.set_aside(EVENTS, offset)
+            aside.add(offset)
         elif step == "b":
             held.begin(EVENTS, 0)
             model, read_up_to = {}, 0
+        aside &= model.keys()
         assert held.unfinished == len(model)
+        assert held.wants_pause(EVENTS, quota=len(model) - len(aside), max_gap=1000)
+        assert not held.wants_pause(EVENTS, quota=1000, max_gap=1000)
         for name in "ab":
-            count = sum(tenant == name for tenant in model.values())
+            count = sum(tenant == name for offset, tenant in model.items() if offset not in aside)
             assert held.is_backlog(record(0, tenant=name), most=count) is False
             assert held.is_backlog(record(0, tenant=name), most=count - 1) is True
 
