@@ -17,7 +17,7 @@ from processors.holds import Holds
 from processors.ledger import POSTGRES_AWAY
 from processors.outages import Outages
 from processors.ownership import Ownership
-from processors.pairs import LIVE, Dead, Done, Failure, History, Outcome, Pair, Parked, Record, kept
+from processors.pairs import LIVE, Dead, Done, Failure, History, Lane, Outcome, Pair, Parked, Record, kept
 from processors.registry import Handler
 from processors.retries import Die, Policy, judge, policy_of
 from processors.trial import failure_of
@@ -84,11 +84,13 @@ class Attempts:
         event: Event | LevelgateError,
         before: History,
         epoch: int,
+        lane: Lane,
         others: tuple[Pair, ...] = (),
     ) -> Outcome:
         """Run a pair's handler once and return what becomes of it; `others` are done by the same run if it ends well.
 
-        An error as `event` is the run's failure: the body has no event. Raises Fenced.
+        An error as `event` is the run's failure: the body has no event. The calls are spent of the share of `lane`.
+        Raises Fenced.
         """
         if not await self._confirmed(record.partition, epoch):
             raise Fenced(f"partition {record.partition} is another worker's")
@@ -104,7 +106,7 @@ class Attempts:
             if isinstance(event, LevelgateError):
                 failure = event
             else:
-                ctx = self._contexts.make(record, pair, attempt=before.attempts + 1, on_call=calls.append)
+                ctx = self._contexts.make(record, pair, attempt=before.attempts + 1, on_call=calls.append, lane=lane)
                 failure = await failure_of(handler, event, ctx, timeout_s=self.policy_of(handler.name).timeout_s)
         finally:
             for each in (pair, *others):

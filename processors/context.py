@@ -10,7 +10,7 @@ from levelgate import Context, Delivery
 from levelgate.highlevel.api import Api
 from levelgate.highlevel.client import ApiCall, HighLevelClient
 from levelgate.highlevel.tokens import TokenStore
-from processors.pairs import LIVE, Pair, Record
+from processors.pairs import LIVE, Lane, Pair, Record
 from processors.sql import Pool
 from schemas.catalogue import lookup
 from schemas.errors import NotJson, WrongShape
@@ -38,12 +38,17 @@ class Contexts:
         self._tokens = tokens
         self._pool = pool
 
-    def make(self, record: Record, pair: Pair, *, attempt: int, on_call: Callable[[ApiCall], None]) -> HandlerContext:
-        """Return the context of one run; `on_call` is told of each API call when it has ended."""
+    def make(
+        self, record: Record, pair: Pair, *, attempt: int, on_call: Callable[[ApiCall], None], lane: Lane
+    ) -> HandlerContext:
+        """Return the context of one run; `on_call` is told of each API call when it has ended.
+
+        Its calls are spent of the share that `lane` has of the tenant's budget.
+        """
         env = record.envelope
         key = idempotency_key(pair)
         return HandlerContext(
-            api=Api(self._client, env.app, env.tenant, on_call),
+            api=Api(self._client, env.app, env.tenant, on_call, lane),
             db=self._pool,
             log=log.bind(app=env.app, type=env.type, delivery=env.id, handler=pair.handler, attempt=attempt),
             delivery=Delivery(

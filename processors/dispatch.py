@@ -14,7 +14,7 @@ from processors.coalescing import Fold, Place, gather, gather_parked
 from processors.context import events_of
 from processors.ledger import Ledger
 from processors.ledger_rows import IndexEntry, PairEntry, ReleaseEntry
-from processors.pairs import Dead, Failure, History, Outcome, Pair, Parked, Record, kept
+from processors.pairs import Dead, Failure, History, Lane, Outcome, Pair, Parked, Record, kept, lane_of
 from processors.parking import DuePair, Lines, Parking
 from processors.pending import Pending
 from processors.registry import Handler, Registry
@@ -137,8 +137,9 @@ class Dispatcher:
                 fold = await gather(
                     place, handler, self.handlers_of, ledger=self._ledger, running=self._attempts.running
                 )
-            folded = await self._run_folded(fold, handler, epoch) if fold else None
-            outcome = folded or await self._attempts.make(record, pair, handler, event, History(), epoch)
+            lane = lane_of(pair.run, was_parked=False)
+            folded = await self._run_folded(fold, handler, epoch, lane) if fold else None
+            outcome = folded or await self._attempts.make(record, pair, handler, event, History(), epoch, lane)
             if in_line and isinstance(outcome, Parked):
                 self._lines.join(record.partition, line)
         self._record(PairEntry(epoch, record, pair, outcome, False, recorded))  # noqa: FBT003 -- was_parked
@@ -158,9 +159,10 @@ class Dispatcher:
             fold = None
             if self._attempts.policy_of(handler.name).coalesce:
                 fold = await gather_parked(due, parking=self._parking, lines=self._lines)
-            folded = await self._run_folded(fold, handler, epoch) if fold else None
+            lane = lane_of(pair.run, was_parked=True)
+            folded = await self._run_folded(fold, handler, epoch, lane) if fold else None
             outcome = folded or await self._attempts.make(
-                record, pair, handler, _event(record, pair), due.history, epoch
+                record, pair, handler, _event(record, pair), due.history, epoch, lane
             )
 
         def recorded(ours: bool) -> None:  # noqa: FBT001 -- the ledger's callback
@@ -171,13 +173,14 @@ class Dispatcher:
 
         self._record(PairEntry(epoch, record, pair, outcome, True, recorded))  # noqa: FBT003 -- was_parked
 
-    async def _run_folded(self, fold: Fold, handler: Handler, epoch: int) -> Outcome | None:
+    async def _run_folded(self, fold: Fold, handler: Handler, epoch: int, lane: Lane) -> Outcome | None:
         """Run once for all of a fold; return what becomes of the leader, None where it is to run alone.
 
         What becomes of the followers is put into the ledger; those in the lane learn of it at their turn.
         """
         pair, record = fold.newest
-        ended = await self._attempts.make(record, pair, handler, _event(record, pair), History(), epoch, fold.others)
+        event = _event(record, pair)
+        ended = await self._attempts.make(record, pair, handler, event, History(), epoch, lane, fold.others)
         settled = fold.settle(ended, deadline_s=self._attempts.policy_of(handler.name).deadline_s)
         if settled is None:
             return None

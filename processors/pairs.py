@@ -1,18 +1,26 @@
 """The values that the worker's parts hand to each other: deliveries read, pairs, and what became of them."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
+from levelgate.highlevel import lanes
 from levelgate.highlevel.client import ApiCall
 from schemas.envelope import Envelope, Headers
 
 LIVE = "live"
 """The run of everything that is not a replay."""
 
-Lane = Literal["live", "retry", "replay"]
-"""What competes for a worker's places: first runs, parked pairs that come back, and all of a replay."""
+Lane = lanes.Lane
+"""What competes for a worker's places and a tenant's calls: first runs, parked pairs that are back, all of a replay."""
+
+
+def lane_of(run: str, *, was_parked: bool) -> Lane:
+    """Return the lane of a pair of `run` whose turn has come."""
+    if run != LIVE:
+        return "replay"
+    return "retry" if was_parked else "live"
 
 
 class Pair(msgspec.Struct, frozen=True, order=True):

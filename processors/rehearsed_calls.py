@@ -63,7 +63,10 @@ class Reads:
         async with kept.lock:
             if kept.failure is None and kept.answer is None:
                 try:
-                    got = await self._client.request(app, tenant, operation, path=path, query=query, json=json)
+                    # Of a replay's share: a rehearsal must not spend what live work needs.
+                    got = await self._client.request(
+                        app, tenant, operation, path=path, query=query, json=json, lane="replay"
+                    )
                     kept.answer = orjson.dumps(got)
                 except RateLimited:
                     raise
@@ -113,12 +116,13 @@ class RehearsedClient(HighLevelClient):
         query: Query | None = None,
         json: Any = None,  # noqa: ANN401 -- any JSON
         on_call: OnCall | None = None,
+        lane: Lane = "live",
     ) -> Any:  # noqa: ANN401 -- any JSON
         """Keep the call; make it if it is a read and may be; the real one's arguments.
 
         Whatever is not made is answered by an empty object.
         """
-        del on_call
+        del on_call, lane
         call = call_of(tenant, operation, path, query, json)
         is_made = operation.is_read and self._reads is not None
         self.calls.append(RehearsedCall(call, f"{operation.method} {operation.path}", operation.is_read, is_made))

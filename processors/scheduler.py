@@ -14,7 +14,7 @@ from processors.attempts import Fenced
 from processors.coalescing import MOST, Place
 from processors.dispatch import Dispatcher
 from processors.lanes import Lanes
-from processors.pairs import LIVE, Lane, Record
+from processors.pairs import Lane, Record, lane_of
 from processors.parking import DuePair
 from processors.shares import WEIGHTS, Shares
 from schemas.logs import get_logger
@@ -106,8 +106,7 @@ class Scheduler:
         job = _Job(due.record.partition, lambda: self._dispatcher.dispatch_parked(due, epoch=epoch, finished=finished))
         in_order = self._dispatcher.is_strict(due.pair.handler)
         entity = due.record.line(due.pair.handler) if in_order else due.pair
-        lane: Lane = "retry" if due.pair.run == LIVE else "replay"
-        self._lanes[lane].add(job, lane=entity, tenant=tenant)
+        self._lanes[lane_of(due.pair.run, was_parked=True)].add(job, lane=entity, tenant=tenant)
         self.pump()
 
     async def stop(self, numbers: Collection[int], *, grace_s: float) -> None:
@@ -169,4 +168,4 @@ def _lane_of(record: Record) -> tuple[Lane, Hashable]:
     """Return what a delivery competes as, and what it is in order with."""
     env = record.envelope
     entity = (record.topic, env.app, env.tenant, record.entity, record.run)
-    return "live" if record.run == LIVE else "replay", entity
+    return lane_of(record.run, was_parked=False), entity

@@ -112,6 +112,8 @@ class Vendor(_Part):
     burst_calls: int = Field(default=100, ge=1)
     """API calls that an app may make for a tenant in `burst_interval_s`, where answers do not say otherwise."""
     burst_interval_s: float = Field(default=10.0, gt=0)
+    daily_calls: int = Field(default=200_000, ge=1)
+    """API calls that an app may make for a tenant in a day, where answers do not say otherwise."""
 
 
 class Kafka(_Part):

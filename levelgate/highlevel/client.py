@@ -4,7 +4,6 @@ Knows operations only as data, so that modules for all of the vendor's families 
 no call that the vendor's limits would refuse, as far as it can know.
 """
 
-import asyncio
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -18,9 +17,10 @@ import orjson
 from pydantic import SecretStr
 from yarl import URL
 
-from levelgate.highlevel.budget import Allowance, Budget, Learning
 from levelgate.highlevel.fetching import TokenSource
-from levelgate.highlevel.rate_limits import RateLimits, rate_limits, wait_after_429
+from levelgate.highlevel.lanes import Lane
+from levelgate.highlevel.rate_limits import wait_after_429
+from levelgate.highlevel.spending import Budgets, Spending, allowance
 from levelgate.highlevel.wire import Answer, exchange
 from schemas.errors import (
     ApiNotFound,
@@ -83,16 +83,19 @@ class HighLevelClient:
         metrics: ApiMetrics,
         *,
         observer: Observer = _nobody,
+        budgets: Budgets | None = None,
     ) -> None:
-        """`observer` is told of each call's end, and of each token that the vendor did not answer for."""
+        """`observer` is told of each call's end, and of each token that the vendor did not answer for.
+
+        Without `budgets` it has its own, of which nothing is kept.
+        """
         self._session = session
         self._observer = observer
         self._base = vendor.api_url.rstrip("/")
         self._timeout_s = vendor.call_timeout_s
         self._tokens = tokens
         self._metrics = metrics
-        self._allowance = Allowance(vendor.burst_calls, vendor.burst_interval_s)
-        self._budgets: dict[tuple[AppName, TenantId], _Spending] = {}
+        self._budgets = Budgets(allowance(vendor)) if budgets is None else budgets
 
     async def request(
         self,
@@ -104,10 +107,12 @@ class HighLevelClient:
         query: Mapping[str, str | int | bool | None] | None = None,
         json: Any = None,  # noqa: ANN401 -- any JSON
         on_call: OnCall | None = None,
+        lane: Lane = "live",
     ) -> Any:  # noqa: ANN401 -- any JSON
         """Call `operation` under the tenant's token and return the parsed answer, None where it has no body.
 
-        A query parameter that is None is left out. `on_call` is told of each call that is made.
+        A query parameter that is None is left out. `on_call` is told of each call that is made. The call is spent of
+        the share that `lane` has of the tenant's budget.
 
         Raises ApiNotFound, ApiRejected (another 4xx), RateLimited (429, or none is left: with how long to wait),
         ApiUnavailable (5xx, no usable answer: the call may have had its effect), and what `TokenStore.access_token`
@@ -116,7 +121,7 @@ class HighLevelClient:
         concrete = concrete_path(operation, path or {})
         url = _url(self._base + concrete, query or {})
         body = None if json is None else orjson.dumps(json)
-        call = _Call(operation, concrete, url, body, on_call)
+        call = _Call(operation, concrete, url, body, on_call, lane)
         token = await self._token(app, tenant)
         answer = await self._send(app, tenant, call, token)
         if _is_stale_token(answer) and await self._tokens.reject(app, tenant, token):
@@ -137,10 +142,9 @@ class HighLevelClient:
     async def _send(self, app: AppName, tenant: TenantId, call: "_Call", token: SecretStr) -> Answer:
         operation = call.operation
         named = f"{operation.method} {call.path}"
-        spending = await self._admitted(app, tenant, named)
+        spending = await self._admitted(app, tenant, call.lane, named)
         began = time.perf_counter()
-        status: int | None = None
-        limits: RateLimits | None = None
+        answer: Answer | None = None
         try:
             answer = await exchange(
                 self._session,
@@ -151,13 +155,12 @@ class HighLevelClient:
                 data=call.body,
                 timeout_s=self._timeout_s,
             )
-            status = answer.status
-            limits = rate_limits(answer.headers)
         except ApiUnavailable:
             self._observer(CallEnd(app, tenant, is_answered=False, elapsed_s=time.perf_counter() - began))
             raise
         finally:
-            spending.ended(limits)
+            spending.ended(answer)
+            status = None if answer is None else answer.status
             elapsed_s = time.perf_counter() - began
             self._metrics.calls.labels(app=app, family=operation.family, status=_status_class(status)).inc()
             self._metrics.call_duration.labels(family=operation.family).observe(elapsed_s)
@@ -166,36 +169,21 @@ class HighLevelClient:
         self._observer(CallEnd(app, tenant, is_answered=answer.status < 500, elapsed_s=elapsed_s))  # noqa: PLR2004 -- HTTP
         return answer
 
-    async def _admitted(self, app: AppName, tenant: TenantId, named: str) -> "_Spending":
+    async def _admitted(self, app: AppName, tenant: TenantId, lane: Lane, named: str) -> Spending:
         """Count a call against the tenant's budget; raise RateLimited where none is left now."""
-        spending = self._budgets.get((app, tenant))
-        if spending is None:
-            spending = self._budgets[app, tenant] = _Spending(Budget(self._allowance))
-        wait_s = await spending.ask()
+        spending = await self._budgets.of(app, tenant)
+        wait_s = await spending.ask(lane)
         if wait_s > 0:
             self._metrics.calls_deferred.labels(app=app).inc()
             raise RateLimited(f"{named} waits for its tenant's limits", after=timedelta(seconds=wait_s))
         return spending
 
+    def budget_wait_s(self, app: AppName, tenant: TenantId, lane: Lane) -> float:
+        """Return how long a call of `lane` would have to wait for its tenant's budget, in seconds; 0: not at all.
 
-class _Spending:
-    """One tenant's budget, and those who wait while one call is out to learn it."""
-
-    def __init__(self, budget: Budget) -> None:
-        self._budget = budget
-        self._told = asyncio.Event()
-
-    async def ask(self) -> float:
-        """Return 0 where a call may go out now, else how long to wait, in seconds."""
-        while isinstance(answer := self._budget.ask(time.monotonic()), Learning):
-            self._told.clear()
-            await self._told.wait()
-        return answer
-
-    def ended(self, limits: RateLimits | None) -> None:
-        """Note the end of a call that was let out."""
-        self._budget.ended(time.monotonic(), limits)
-        self._told.set()
+        No I/O, nothing is counted. Of a tenant that was not called for since the last claim nothing is known: 0.
+        """
+        return self._budgets.wait_s(app, tenant, lane)
 
 
 class _Call(msgspec.Struct, frozen=True):
@@ -204,6 +192,7 @@ class _Call(msgspec.Struct, frozen=True):
     url: URL
     body: bytes | None
     on_call: OnCall | None
+    lane: Lane
 
 
 def _headers(operation: Operation, token: SecretStr, *, has_body: bool) -> dict[str, str]:

@@ -14,6 +14,7 @@ import msgspec
 from levelgate import Context, Delivery
 from levelgate.highlevel.api import Api
 from levelgate.highlevel.client import HighLevelClient, OnCall
+from levelgate.highlevel.lanes import Lane
 from levelgate.highlevel.recording import Call, call_of, copied
 from processors.context import idempotency_key
 from processors.pairs import LIVE, Pair
@@ -195,9 +196,10 @@ class _ScriptedClient(RecordingClient):
         query: Mapping[str, str | int | bool | None] | None = None,
         json: Any = None,  # noqa: ANN401 -- any JSON
         on_call: OnCall | None = None,
+        lane: Lane = "live",
     ) -> Any:  # noqa: ANN401 -- any JSON
         """Record the call and give its answer; the real one's arguments."""
-        del app, on_call
+        del app, on_call, lane
         named = self.note(tenant, operation, path, query, json)
         answer = self._answers.get(named, self._answers.get(f"{operation.method} {operation.path}"))
         if answer is not None and not isinstance(answer, Mapping | Exception):

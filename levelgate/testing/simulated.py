@@ -26,6 +26,7 @@ from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
 from levelgate.highlevel.client import HighLevelClient, OnCall
+from levelgate.highlevel.lanes import Lane
 from levelgate.highlevel.recording import copied
 from levelgate.highlevel.wire import open_session
 from levelgate.simulator.app import build_simulator
@@ -213,6 +214,7 @@ class _ForwardingClient(RecordingClient):
         query: Mapping[str, str | int | bool | None] | None = None,
         json: Any = None,  # noqa: ANN401 -- any JSON
         on_call: OnCall | None = None,
+        lane: Lane = "live",
     ) -> Any:  # noqa: ANN401 -- any JSON
         """Note the call and make it; the real one's arguments."""
         named = self.note(tenant, operation, path, query, json)
@@ -220,7 +222,9 @@ class _ForwardingClient(RecordingClient):
             # The simulator's 404 would look like an entity that is gone.
             self.unexpected.append(UnexpectedCall(f"the handler calls {named}, which the simulator does not have"))
             raise self.unexpected[-1]
-        return await self._client.request(app, tenant, operation, path=path, query=query, json=json, on_call=on_call)
+        return await self._client.request(
+            app, tenant, operation, path=path, query=query, json=json, on_call=on_call, lane=lane
+        )
 
 
 class _Tokens:

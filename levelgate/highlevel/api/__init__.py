@@ -21,6 +21,7 @@ from levelgate.highlevel.api.products import Products
 from levelgate.highlevel.api.tasks import Tasks
 from levelgate.highlevel.api.users import Users
 from levelgate.highlevel.client import HighLevelClient, OnCall
+from levelgate.highlevel.lanes import Lane
 from schemas.ids import AppName, TenantId
 
 __all__ = ["Api", "Entity"]
@@ -32,16 +33,24 @@ class Api:
     Any method raises what `HighLevelClient.request` does: let it, the worker knows what each means.
     """
 
-    def __init__(self, client: HighLevelClient, app: AppName, tenant: TenantId, on_call: OnCall | None = None) -> None:
+    def __init__(
+        self,
+        client: HighLevelClient,
+        app: AppName,
+        tenant: TenantId,
+        on_call: OnCall | None = None,
+        lane: Lane = "live",
+    ) -> None:
         self._client = client
         self._app = app
         self._on_call = on_call
-        self._caller = Caller(client, app, tenant, on_call)
+        self._lane = lane
+        self._caller = Caller(client, app, tenant, on_call, lane)
         self.tenant = tenant
 
     def of(self, tenant: TenantId) -> "Api":
         """Return the same API under another tenant's token: a company's, where an operation takes either."""
-        return Api(self._client, self._app, tenant, self._on_call)
+        return Api(self._client, self._app, tenant, self._on_call, self._lane)
 
     @cached_property
     def appointments(self) -> Appointments:

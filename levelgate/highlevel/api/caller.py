@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from levelgate.highlevel.client import HighLevelClient, OnCall
+from levelgate.highlevel.lanes import Lane
 from schemas.errors import ApiUnavailable
 from schemas.ids import AppName, TenantId
 from schemas.operations import OPERATIONS
@@ -21,14 +22,17 @@ class Unmade(Entity):
 
 
 class Caller:
-    """`HighLevelClient.request` with the app, the tenant and the listener filled in."""
+    """`HighLevelClient.request` with the app, the tenant, the listener and the lane filled in."""
 
-    __slots__ = ("_app", "_client", "_on_call", "tenant")
+    __slots__ = ("_app", "_client", "_lane", "_on_call", "tenant")
 
-    def __init__(self, client: HighLevelClient, app: AppName, tenant: TenantId, on_call: OnCall | None) -> None:
+    def __init__(
+        self, client: HighLevelClient, app: AppName, tenant: TenantId, on_call: OnCall | None, lane: Lane
+    ) -> None:
         self._client = client
         self._app = app
         self._on_call = on_call
+        self._lane = lane
         self.tenant = tenant
 
     async def call(
@@ -41,7 +45,14 @@ class Caller:
     ) -> Entity:
         """Call an operation by its id (`contacts.get-contact`) and return its answer, which must be an object."""
         answer = await self._client.request(
-            self._app, self.tenant, _OPERATIONS[operation_id], path=path, query=query, json=json, on_call=self._on_call
+            self._app,
+            self.tenant,
+            _OPERATIONS[operation_id],
+            path=path,
+            query=query,
+            json=json,
+            on_call=self._on_call,
+            lane=self._lane,
         )
         return _object(answer, operation_id)
 

@@ -84,3 +84,103 @@ def test_a_spent_day_waits_until_the_vendor_says_it_begins_anew():
     budget.ended(0.0, RateLimits(remaining=4, daily_remaining=0, daily_reset=timedelta(minutes=5)))
     assert budget.ask(1.0) == 299.0
     assert budget.ask(300.0) == 0
+
+
+def test_one_call_at_a_time_goes_out_when_the_vendors_word_about_its_day_is_over():
+    budget = Budget(ALLOWANCE)
+    budget.ask(0.0)
+    budget.ended(0.0, RateLimits(remaining=4, daily_remaining=0, daily_reset=timedelta(minutes=5)))
+    assert [budget.ask(300.0), budget.ask(300.0)] == [0, Learning.ONE_IS_OUT]
+
+
+def test_what_a_429_asks_to_wait_holds_for_all_of_the_tenants_calls():
+    budget = Budget(ALLOWANCE)
+    budget.ask(0.0)
+    budget.ended(0.0, None, refused_for_s=60.0)
+    assert (budget.ask(1.0), budget.ask(61.0)) == (59.0, 0)
+
+
+# Lanes: a share holds for its lane and those below it. Of 8 calls: live 8, retry 6, replay 2.
+
+WIDE = Allowance(calls=8, interval_s=10.0)
+MOST = {"live": 8, "retry": 6, "replay": 2}
+BELOW = {"live": ("live", "retry", "replay"), "retry": ("retry", "replay"), "replay": ("replay",)}
+LANE = st.sampled_from(["live", "retry", "replay"])
+SAID = RateLimits(limit=8, interval=timedelta(seconds=10))
+
+
+@given(st.lists(st.tuples(st.floats(0, 4), LANE), max_size=120))
+def test_no_lane_has_more_than_its_share_of_any_interval_and_all_that_is_left_of_it(steps):
+    budget, now = Budget(WIDE), 0.0
+    made: list[tuple[float, str]] = []
+    for pause_s, lane in steps:
+        now += pause_s
+        # What counts against the lane: its own share, and those above it that it spends of too.
+        lately = [each for at, each in made if at > now - 10.25]
+        is_open = all(
+            sum(each in BELOW[above] for each in lately) < MOST[above] for above in MOST if lane in BELOW[above]
+        )
+        assert (budget.wait_s(now, lane) == 0) is is_open
+        assert (budget.ask(now, lane) == 0) is is_open
+        if is_open:
+            made.append((now, lane))
+            budget.ended(now, SAID)
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), LANE, st.floats(0, 0.12)), max_size=120))
+def test_lanes_together_are_never_refused(steps):
+    vendor, budget, now = Vendor(), Budget(ALLOWANCE), 0.0
+    for pause_s, lane, latency_s in steps:
+        now += pause_s
+        vendor.answer(budget, now)
+        if budget.ask(now, lane) == 0:
+            vendor.take(now, latency_s)
+    assert vendor.meter.refused == 0
+
+
+def test_asking_how_long_to_wait_spends_nothing():
+    budget = Budget(ALLOWANCE)
+    assert [budget.wait_s(0.0) for _ in range(10)] == [0] * 10
+    assert budget.ask(0.0) == 0
+    assert budget.wait_s(0.0) is Learning.ONE_IS_OUT
+
+
+# Handover.
+
+
+@given(st.lists(st.tuples(st.floats(0, 3), st.floats(0, 0.12), st.booleans()), max_size=120))
+def test_owners_that_take_over_from_each_other_are_never_refused(steps):
+    vendor, budget, now = Vendor(), Budget(ALLOWANCE), 0.0
+    for pause_s, latency_s, is_handed_over in steps:
+        now += pause_s
+        vendor.answer(budget, now)
+        if is_handed_over and not vendor.on_their_way:
+            former, budget = budget, Budget(ALLOWANCE)
+            budget.adopt(now, former.saved(now))
+        if budget.ask(now) == 0:
+            vendor.take(now, latency_s)
+    assert vendor.meter.refused == 0
+
+
+def test_a_new_owner_lets_one_call_out_at_a_time_however_fresh_the_row_and_waits_where_nothing_is_left():
+    former = Budget(ALLOWANCE)
+    for _ in range(3):
+        former.ask(0.0)
+        former.ended(0.0, RateLimits(limit=5, remaining=5))
+    new = Budget(ALLOWANCE)
+    new.adopt(1000.0, former.saved(1.0))
+    assert [new.ask(1000.0), new.ask(1000.0)] == [0, Learning.ONE_IS_OUT]
+    new.ended(1000.0, None)
+    assert [new.ask(1000.0), new.ask(1000.0)] == [0, 9.25]
+
+
+def test_a_stale_row_holds_nobody_up_but_its_limits_are_heeded():
+    former = Budget(Allowance(calls=100, interval_s=10.0))
+    former.ask(0.0)
+    former.ended(0.0, RateLimits(limit=2, remaining=0, interval=timedelta(seconds=30)))
+    new = Budget(Allowance(calls=100, interval_s=10.0))
+    new.adopt(5.0, former.saved(100.0))
+    for _ in range(2):
+        assert new.ask(5.0) == 0
+        new.ended(5.0, None)
+    assert new.ask(5.0) == 30.25
