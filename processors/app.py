@@ -17,10 +17,12 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from levelgate.highlevel.client import HighLevelClient
 from levelgate.highlevel.keyring import KeyRing
+from levelgate.highlevel.spending import Budgets, allowance
 from levelgate.highlevel.tokens import TokenStore
 from levelgate.highlevel.wire import open_session
 from processors.attempts import Attempts
 from processors.brakes import Brakes
+from processors.budgets import BudgetTable
 from processors.consumer import Consumer
 from processors.context import Contexts
 from processors.days import keep_days
@@ -28,7 +30,7 @@ from processors.dead_letters import DeadLetters
 from processors.dispatch import Dispatcher
 from processors.due import DuePairs
 from processors.holds import Holds
-from processors.ledger import POSTGRES_AWAY, Ledger
+from processors.ledger import POSTGRES_AWAY, Beside, Ledger
 from processors.outages import HIGHLEVEL, POSTGRES, Outages
 from processors.outbox import Outbox
 from processors.ownership import Ownership
@@ -104,14 +106,22 @@ class Worker:
             keyring = KeyRing(parse_token_keys(self._settings.token_keys))
             tokens = TokenStore(pool, keyring, session, self._settings, self._api_metrics)
             stack.push_async_callback(tokens.aclose)
+            table = BudgetTable(pool, group=self._settings.worker.group)
+            budgets = Budgets(allowance(self._settings.vendor), load=table.load)
             client = HighLevelClient(
-                session, self._settings.vendor, tokens, self._api_metrics, observer=self._outages.called
+                session,
+                self._settings.vendor,
+                tokens,
+                self._api_metrics,
+                observer=self._outages.called,
+                budgets=budgets,
             )
-            await self._work(pool, Contexts(client=client, tokens=tokens, pool=pool))
+            contexts = Contexts(client=client, tokens=tokens, pool=pool)
+            await self._work(pool, contexts, budgets, table.saver(budgets))
         if self._error is not None:
             raise self._error
 
-    async def _work(self, pool: Pool, contexts: Contexts) -> None:
+    async def _work(self, pool: Pool, contexts: Contexts, budgets: Budgets, beside: Beside) -> None:
         worker, kafka = self._settings.worker, self._settings.kafka
         lines = Lines()
         parking = Parking(pool, group=worker.group)
@@ -123,7 +133,7 @@ class Worker:
             session_timeout_s=worker.session_timeout_s,
             lost=lambda number: consumer.fenced(number),  # noqa: PLW0108 -- made below
         )
-        ledger = self._ledger = Ledger(pool, ownership, group=worker.group, metrics=self._metrics)
+        ledger = self._ledger = Ledger(pool, ownership, group=worker.group, metrics=self._metrics, beside=beside)
         holds = Holds()
         attempts = Attempts(
             self._registry.handlers,
@@ -174,6 +184,7 @@ class Worker:
             shelf=shelf,
             metrics=self._metrics,
             is_held=lambda: self._outages.is_open,
+            claimed=budgets.claimed,
             failed=self._failed,
         )
         due = DuePairs(parking, scheduler, lines, holds, active=lambda: consumer.active)

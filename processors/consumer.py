@@ -73,9 +73,11 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         shelf: Shelf,
         metrics: WorkerMetrics,
         is_held: Callable[[], bool],
+        claimed: Callable[[], None],
         failed: Callable[[BaseException], None],
     ) -> None:
         self._failed = failed
+        self._claimed = claimed
         self._is_held = is_held
         self._apps = frozenset(apps)
         self._kafka = kafka
@@ -355,6 +357,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
                 for held in waiting:
                     held.epoch = await self._ownership.claim(held.number)
                     self._lines.load(held.number, await self._parking.lines(held.number))
+                    self._claimed()
                     held.phase = Phase.ACTIVE
             except (*POSTGRES_AWAY, KafkaError) as error:
                 log.warning("claim_failed", error=type(error).__name__)

@@ -7,7 +7,7 @@ another's by now is dropped, and its waiters are told so. Nothing here decides; 
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ from processors.ledger_rows import BacklogEntry, Entry, IndexEntry, PairEntry, R
 from processors.ownership import Ownership
 from processors.pairs import Dead, Done, Pair, Parked, Record
 from processors.sql import Connection, Pool, fetch, queries
+from schemas.ids import AppName, TenantId
 from schemas.logs import get_logger
 from schemas.metrics import WorkerMetrics
 
@@ -34,6 +35,9 @@ POSTGRES_AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, Timeout
 Key = tuple[str, str, str, str]
 """A delivery in a run: app, tenant, delivery, run."""
 
+Beside = Callable[[Connection, Collection[tuple[AppName, TenantId]]], Awaitable[Callable[[], None]]]
+"""What else is written in a flush's transaction, for the tenants that it holds; the result is called when it is in."""
+
 
 class _Stored(NamedTuple):
     """What a flush wrote: the epochs under which partition numbers were ours, and which of the backlog was new."""
@@ -45,11 +49,12 @@ class _Stored(NamedTuple):
 class Ledger:
     """Look-ups and writes of one worker, each gathered into batches; `run` is its task."""
 
-    def __init__(self, pool: Pool, ownership: Ownership, *, group: str, metrics: WorkerMetrics) -> None:
+    def __init__(self, pool: Pool, ownership: Ownership, *, group: str, metrics: WorkerMetrics, beside: Beside) -> None:
         self._pool = pool
         self._ownership = ownership
         self._group = group
         self._metrics = metrics
+        self._beside = beside
         self._buffer: list[Entry] = []
         self._ended = 0
         self._wake = asyncio.Event()
@@ -168,7 +173,10 @@ class Ledger:
             owned = await self._ownership.hold(connection, wanted)
             held = {number: epoch for number, epoch in wanted.items() if number in owned}
             ours = [e for e in batch if held.get(e.record.partition) == e.epoch]
-            return _Stored(held, await self._store_held(connection, ours))
+            new = await self._store_held(connection, ours)
+            written = await self._beside(connection, {(e.record.envelope.app, e.record.envelope.tenant) for e in ours})
+        written()
+        return _Stored(held, new)
 
     async def _store_held(self, connection: Connection, entries: Sequence[Entry]) -> set[Pair]:
         """Write entries; return the pairs of the backlog that were not recorded before."""

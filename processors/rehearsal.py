@@ -166,7 +166,7 @@ class Rehearsal:
                 db, self._keyring, self._session, self._settings, ApiMetrics(CollectorRegistry())
             )
             contexts = Contexts(client=client, tokens=installations, pool=db)
-            ctx = contexts.make(record, pair, attempt=1, on_call=lambda _call: None)
+            ctx = contexts.make(record, pair, attempt=1, on_call=lambda _call: None, lane="replay")
             return await failure_of(handler, event, ctx, timeout_s=timeout_s)
 
 

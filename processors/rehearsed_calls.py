@@ -13,6 +13,7 @@ import orjson
 
 from levelgate.highlevel.api.caller import Unmade
 from levelgate.highlevel.client import HighLevelClient, OnCall
+from levelgate.highlevel.lanes import Lane
 from levelgate.highlevel.recording import Call, call_of
 from schemas.errors import LevelgateError, RateLimited
 from schemas.ids import AppName, TenantId

@@ -1,46 +1,124 @@
 """A tenant's flood under the vendor's limits, end to end: no call that would be refused, and every event in the end."""
 
-import pytest
-from pydantic import SecretStr
+import contextlib
 
-from levelgate.highlevel.oauth import Grant
+import pytest
+
+from processors.budgets import list_budgets
 from processors.deliveries import states, trace
 from processors.handlers import contact
+from processors.parking import count_parked
 from processors.registry import marked
-from schemas.ids import AppName, CompanyId, LocationId
 from tests.support.deliveries import delivery, publish
 from tests.support.eventually import eventually
-from tests.support.highlevel import our_side
+from tests.support.highlevel import connect
 from tests.support.workers import quick, working
 
 LOCATION = "loc-of-the-test-0001"
+TENANTS = [f"loc-of-the-test-{n:04}" for n in range(1, 7)]
+CALLS = "GET /contacts/{contactId}"
+HANDLERS = marked(contact, built_in=True)
 
 pytestmark = pytest.mark.expected_errors("^aiokafka")
 
 
-async def test_a_tenants_flood_causes_no_429_and_waiting_uses_up_no_attempt(settings, simulator, pool):
+@pytest.fixture
+async def settings(settings, simulator):
+    """A worker that gives a pair up at its first failure: were waiting to use up an attempt, pairs would die."""
     settings = simulator.point(quick(settings, group=f"budget-{settings.kafka.topic_prefix}", max_attempts=1))
+    await connect(settings, simulator, *TENANTS)
+    return settings
+
+
+@pytest.fixture
+def updates(settings, simulator):
+    """Make updates of as many contacts of some tenants, taken in turns: `records = updates(20, LOCATION)`."""
+
+    def make(each, *tenants, **changes):
+        records = []
+        for number in range(each):
+            for tenant in tenants:
+                entity = f"con{number:06}of{tenant}"
+                simulator.put("contact", tenant, {"id": entity, "locationId": tenant})
+                records.append(delivery(settings.kafka, type="ContactUpdate", tenant=tenant, entity=entity, **changes))
+        return records
+
+    return make
+
+
+async def all_in(pool, records, *wanted):
+    ids = [record.envelope.id for record in records]
+    await eventually(
+        lambda: states(pool, ids), lambda seen: len(seen) == len(ids) and {*seen.values()} <= {*wanted}, within_s=60
+    )
+
+
+async def test_a_tenants_flood_causes_no_429_and_waiting_uses_up_no_attempt(settings, simulator, pool, updates):
     simulator.limit(burst=20, interval_s=1.0)
-    records = []
-    for number in range(70):
-        entity = f"con{number:017}"
-        simulator.put("contact", LOCATION, {"id": entity, "locationId": LOCATION})
-        records.append(delivery(settings.kafka, type="ContactUpdate", tenant=LOCATION, entity=entity))
-    async with our_side(settings) as ours:
-        token = SecretStr(simulator.grant(LOCATION)["access_token"])
-        grant = Grant(access_token=token, level="location", company=CompanyId("company"), location=LocationId(LOCATION))
-        await ours.tokens.store_grant(AppName("demo"), grant)
+    records = updates(70, LOCATION)
     await publish(settings.kafka, records)
-    async with working(settings, *marked(contact, built_in=True)):
-        ids = [record.envelope.id for record in records]
-        await eventually(
-            lambda: states(pool, ids),
-            lambda seen: len(seen) == len(ids) and set(seen.values()) == {"handled"},
-            within_s=60,
-        )
+    async with working(settings, *HANDLERS):
+        await all_in(pool, records, "handled")
 
     assert simulator.limited == 0
-    assert simulator.calls("GET /contacts/{contactId}") == len(records)
-    (found,) = await trace(pool, ids[-1])
+    assert simulator.calls(CALLS) == len(records)
+    (found,) = await trace(pool, records[-1].envelope.id)
     assert [handler.attempts for handler in found.handlers] == [1]
     assert await pool.fetchval("SELECT count(*) FROM mirror_contact") == len(records)
+
+
+async def test_a_flood_over_several_tenants_causes_no_429_while_their_owners_change(settings, simulator, pool, updates):
+    simulator.limit(burst=20, interval_s=8.0)
+    waves = [updates(each, *TENANTS) for each in (10, 15, 2, 2)]
+
+    async def flood(wave):
+        await publish(settings.kafka, wave)
+        await all_in(pool, wave, "handled", "parked")
+
+    async with contextlib.AsyncExitStack() as later:
+        async with working(settings, *HANDLERS) as first:
+            await flood(waves[0])
+            # Half of the interval is left, and the second worker spends it of the tenants that it gets.
+            async with working(settings, *HANDLERS) as second:
+                await eventually(lambda: first.is_ready and second.is_ready, within_s=30)
+                await flood(waves[1])
+            # The first one has them again: what it remembers is too good to be true.
+            await flood(waves[2])
+            await later.enter_async_context(working(settings, *HANDLERS))
+        await flood(waves[3])
+        for wave in waves:
+            await all_in(pool, wave, "handled")
+
+    assert (simulator.limited, simulator.calls(CALLS)) == (0, sum(map(len, waves)))
+    assert await pool.fetchval("SELECT max(attempts) FROM handled") == 1
+
+
+async def test_a_day_that_is_spent_is_known_to_the_next_owner_without_a_call(settings, simulator, pool, updates):
+    simulator.limit(daily=15)
+    before, after = updates(20, LOCATION), updates(3, LOCATION)
+    await publish(settings.kafka, before)
+    async with working(settings, *HANDLERS):
+        await eventually(lambda: count_parked(pool), lambda parked: parked == {"waiting": 5})
+    (spent,) = await list_budgets(pool, app="demo", tenant=LOCATION)
+
+    async with working(settings, *HANDLERS):
+        await publish(settings.kafka, after)
+        await eventually(lambda: count_parked(pool), lambda parked: sum(parked.values()) == 8)
+
+    assert (simulator.calls(CALLS), simulator.limited) == (15, 0)
+    assert (spent["day_left"], spent["day_limit"], spent["waiting"]) == (0, 15, 5)
+    assert (spent["day_spent"]["live"], spent["told_at"] is None, spent["day_until"] is None) == (15, False, False)
+
+
+async def test_live_events_pass_a_replays_flood_that_spends_its_share_alone(settings, simulator, pool, updates):
+    simulator.limit(burst=20, interval_s=600.0)
+    replayed, live = updates(30, LOCATION, replay_id="replay-1"), updates(15, LOCATION)
+    await publish(settings.kafka, replayed)
+    async with working(settings, *HANDLERS):
+        await eventually(lambda: count_parked(pool), lambda parked: parked == {"waiting": 25})
+        await publish(settings.kafka, live)
+        await all_in(pool, live, "handled")
+        assert (simulator.calls(CALLS), simulator.limited) == (20, 0)
+        (budget,) = await list_budgets(pool, app="demo", tenant=LOCATION)
+    assert budget["day_spent"] == {"live": 15, "retry": 0, "replay": 5}
+    assert (budget["interval_left"], budget["waiting"]) == (0, 25)
