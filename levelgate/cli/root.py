@@ -35,6 +35,7 @@ _SECTIONS = {
     "Look": {
         "trace": ("levelgate.cli.trace", "Show one delivery's way: received, published, handled, API calls."),
         "installs": ("levelgate.cli.installs", "List where the apps are installed."),
+        "budget": ("levelgate.cli.budget", "Show what is left of each tenant's API calls."),
         "parked": ("levelgate.cli.parked", "List what waits for its next attempt."),
         "dead": ("levelgate.cli.dead", "Dead letters: list, show, redrive, discard."),
     },

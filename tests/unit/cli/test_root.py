@@ -40,7 +40,7 @@ def test_the_help_of_every_command_says_what_it_does(path):
 
 def test_every_command_of_the_design_is_there():
     wanted = "up down status receiver worker simulator migrate topics simulate apps installs parked dead trace check"
-    assert {name for (name, *_), _ in _ALL.items()} == {*wanted.split(), "handlers", "run-local"}
+    assert {name for (name, *_), _ in _ALL.items()} == {*wanted.split(), "budget", "handlers", "run-local"}
 
 
 def test_the_list_of_commands_names_each_and_imports_none():
@@ -69,6 +69,7 @@ def test_missing_settings_are_listed_at_once_without_a_traceback(levelgate):
     ("arguments", "named"),
     [
         (["parked"], "Postgres"),
+        (["budget", "show"], "Postgres"),
         (["dead", "list"], "Postgres"),
         (["installs", "list", "--json"], "Postgres"),
         (["trace", "some-delivery"], "Postgres"),
