@@ -24,7 +24,7 @@ def spent(day, now, lane, count):
     return count
 
 
-@given(st.lists(st.tuples(st.integers(0, 20_000), LANE), max_size=120))
+@given(st.lists(st.tuples(st.integers(0, 4_000), LANE), min_size=40, max_size=120))
 def test_no_24_hours_see_more_calls_than_allowed_or_than_a_lanes_share(steps):
     day, now, made = Day(LIMIT), 0, []
     for pause_s, lane in steps:
