@@ -187,7 +187,7 @@ class Worker:
             claimed=budgets.claimed,
             failed=self._failed,
         )
-        due = DuePairs(parking, scheduler, lines, holds, active=lambda: consumer.active)
+        due = DuePairs(parking, scheduler, lines, holds, budget_wait_s=budgets.wait_s, active=lambda: consumer.active)
         outbox = Outbox(
             kafka,
             self._settings.receiver.max_body_bytes,

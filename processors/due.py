@@ -4,14 +4,15 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from processors.holds import Holds
 from processors.ledger import POSTGRES_AWAY
-from processors.pairs import Pair
+from processors.pairs import Lane, Pair, lane_of
 from processors.parking import OF_A_TENANT, DuePair, Lines, Parking
 from processors.scheduler import Scheduler
+from schemas.ids import AppName, TenantId
 from schemas.logs import get_logger
 
 log = get_logger(__name__)
@@ -42,8 +43,10 @@ class DuePairs:
         lines: Lines,
         holds: Holds,
         *,
+        budget_wait_s: Callable[[AppName, TenantId, Lane], float],
         active: Callable[[], dict[int, int]],
     ) -> None:
+        self._budget_wait_s = budget_wait_s
         self._holds = holds
         self._parking = parking
         self._scheduler = scheduler
@@ -92,6 +95,8 @@ class DuePairs:
             key = _Key(each.pair, number, active[number])
             if key in self._taken or key in self._over or self._active().get(number) != key.epoch:
                 continue
+            if self._has_no_budget(each.pair, now):
+                continue
             self._taken.add(key)
             taken += 1
             if each.is_redriven:
@@ -99,6 +104,15 @@ class DuePairs:
             else:
                 self._scheduler.add_parked(each, epoch=key.epoch, finished=self._finisher(key))
         return taken
+
+    def _has_no_budget(self, pair: Pair, now: datetime) -> bool:
+        """Whether a pair's tenant has no call left now; it is held until it has, with all that is due of it."""
+        lane = lane_of(pair.run, was_parked=True)
+        wait_s = self._budget_wait_s(AppName(pair.app), TenantId(pair.tenant), lane)
+        if wait_s > 0:
+            until = now + timedelta(seconds=wait_s)
+            self._holds.hold((pair.app, pair.tenant), is_replay=lane == "replay", until=until)
+        return wait_s > 0
 
     def _joiner(self, due: DuePair, key: _Key) -> Callable[[], None]:
         def join() -> None:

@@ -178,13 +178,6 @@ class HighLevelClient:
             raise RateLimited(f"{named} waits for its tenant's limits", after=timedelta(seconds=wait_s))
         return spending
 
-    def budget_wait_s(self, app: AppName, tenant: TenantId, lane: Lane) -> float:
-        """Return how long a call of `lane` would have to wait for its tenant's budget, in seconds; 0: not at all.
-
-        No I/O, nothing is counted. Of a tenant that was not called for since the last claim nothing is known: 0.
-        """
-        return self._budgets.wait_s(app, tenant, lane)
-
 
 class _Call(msgspec.Struct, frozen=True):
     operation: Operation

@@ -1,6 +1,7 @@
 """A tenant's flood under the vendor's limits, end to end: no call that would be refused, and every event in the end."""
 
 import contextlib
+import itertools
 
 import pytest
 
@@ -32,11 +33,15 @@ async def settings(settings, simulator):
 
 @pytest.fixture
 def updates(settings, simulator):
-    """Make updates of as many contacts of some tenants, taken in turns: `records = updates(20, LOCATION)`."""
+    """Make updates of as many contacts of some tenants, taken in turns: `records = updates(20, LOCATION)`.
+
+    No two are of one contact: they would be done by one call.
+    """
+    numbers = itertools.count()
 
     def make(each, *tenants, **changes):
         records = []
-        for number in range(each):
+        for number in itertools.islice(numbers, each):
             for tenant in tenants:
                 entity = f"con{number:06}of{tenant}"
                 simulator.put("contact", tenant, {"id": entity, "locationId": tenant})
