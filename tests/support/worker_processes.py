@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HANDLERS = "tests.support.recording_handlers"
 
 
-def environment(settings) -> dict[str, str]:
+def environment(settings, handlers=HANDLERS) -> dict[str, str]:
     """The settings as a process reads them; its ports are chosen by the system."""
     apps = {
         name: {"client_id": app.client_id, "client_secret": app.client_secret.get_secret_value()}
@@ -30,7 +30,7 @@ def environment(settings) -> dict[str, str]:
         "LEVELGATE_DATABASE_URL": settings.database_url.get_secret_value(),
         "LEVELGATE_SECRET_KEY": settings.secret_key.get_secret_value(),
         "LEVELGATE_TOKEN_KEYS": settings.token_keys.get_secret_value(),
-        "LEVELGATE_HANDLERS": HANDLERS,
+        "LEVELGATE_HANDLERS": handlers,
         "LEVELGATE_SYNC": "false",
         "LEVELGATE_KAFKA__BOOTSTRAP_SERVERS": settings.kafka.bootstrap_servers,
         "LEVELGATE_KAFKA__TOPIC_PREFIX": settings.kafka.topic_prefix,
@@ -63,11 +63,12 @@ class WorkerProcess(msgspec.Struct, frozen=True):
 
 
 @contextlib.asynccontextmanager
-async def worker_process(settings, log):
+async def worker_process(settings, log, *, handlers=HANDLERS, **variables):
     """Start a worker whose log goes to the file `log`; killed at the end if it still lives."""
+    env = environment(settings, handlers) | variables
     with log.open("ab") as stderr:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "levelgate", "worker", env=environment(settings), stderr=stderr, stdout=stderr
+            sys.executable, "-m", "levelgate", "worker", env=env, stderr=stderr, stdout=stderr
         )
     try:
         yield WorkerProcess(process)
