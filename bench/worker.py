@@ -27,6 +27,7 @@ from schemas.topics import Topics
 _TENANTS = 200
 _ENTITIES = 2_000
 _WAIT_S = 0.02
+_UNACKNOWLEDGED = 10_000
 
 
 def measure(settings: Settings, count: int) -> None:
@@ -78,8 +79,9 @@ async def publish(settings: Settings, count: int, *, tenants: int, entities: int
             )
             body = orjson.dumps({"type": "ContactCreate", "locationId": tenant, "id": entity, "email": "a@example.com"})
             acknowledged.append(await producer.send(topic, body, key=envelope.key, headers=to_headers(envelope)))
-        for each in acknowledged:
-            await each
+            if len(acknowledged) == _UNACKNOWLEDGED or number == count - 1:
+                await asyncio.gather(*acknowledged)
+                acknowledged.clear()
 
 
 async def _bare(settings: Settings, count: int) -> tuple[float, float]:
