@@ -105,6 +105,36 @@ def test_what_is_unfinished_is_counted_like_a_set_would(steps):
             assert held.is_backlog(record(0, tenant=name), most=count - 1) is True
 
 
+@given(
+    quota=st.integers(1, 6),
+    max_gap=st.integers(1, 8),
+    steps=st.lists(st.tuples(st.sampled_from([EVENTS, REPLAY]), st.integers(0, 12) | st.none()), max_size=60),
+)
+def test_reading_stops_at_the_quota_or_the_gap_and_goes_on_at_half_of_it(quota, max_gap, steps):
+    held, full = number(), {EVENTS: False, REPLAY: False}
+    read, unfinished = {EVENTS: 0, REPLAY: 0}, {EVENTS: set[int](), REPLAY: set[int]()}
+    for tp, finishes in steps:
+        if finishes is None:
+            held.take(tp, record(read[tp], replay_id="r-1" if tp == REPLAY else None))
+            unfinished[tp].add(read[tp])
+            read[tp] += 1
+        else:
+            held.finish(tp, finishes)
+            unfinished[tp].discard(finishes)
+        for each in (EVENTS, REPLAY):
+            least = quota // 2 + 1 if full[each] else quota
+            full[each] = len(unfinished[each]) >= least
+            gap = read[each] - min(unfinished[each], default=read[each])
+            assert held.wants_pause(each, quota=quota, max_gap=max_gap) == (full[each] or gap >= max_gap)
+
+
+def test_only_an_active_number_is_read():
+    held = number()
+    for phase in Phase:
+        held.phase = phase
+        assert held.wants_pause(EVENTS, quota=10, max_gap=10) == (phase is not Phase.ACTIVE)
+
+
 def test_a_number_that_lacks_a_topic_is_odd():
     whole = [TopicPartition(topic, 0) for topic in ("a", "b")]
 
