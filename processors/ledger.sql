@@ -98,19 +98,27 @@ AND parked.run = k.run AND parked.handler = k.handler AND parked.element = k.ele
 
 -- name: release_lines(group_id, partitions, apps, tenants, topics, entities, handlers, runs, now)!
 -- The first pair of each line becomes due where it only waited behind one that is gone; nobody waits for a redriven one.
-UPDATE parked SET due_at = :now, reason = 'retry'
-FROM unnest(
-    CAST(:partitions AS integer[]), CAST(:apps AS text[]), CAST(:tenants AS text[]), CAST(:topics AS text[]),
-    CAST(:entities AS text[]), CAST(:handlers AS text[]), CAST(:runs AS text[])
-) AS l (partition, app, tenant, topic, entity, handler, run)
-CROSS JOIN LATERAL (
-    SELECT p.delivery, p.element FROM parked AS p
-    WHERE p.group_id = :group_id AND p.partition = l.partition AND p.app = l.app AND p.tenant = l.tenant
-    AND p.topic = l.topic AND p.entity = l.entity AND p.handler = l.handler AND p.run = l.run AND p.reason <> 'redriven'
-    ORDER BY p.record_offset, p.element LIMIT 1
-) AS head
-WHERE parked.app = l.app AND parked.tenant = l.tenant AND parked.delivery = head.delivery AND parked.run = l.run
-AND parked.handler = l.handler AND parked.element = head.element AND parked.due_at = 'infinity';
+-- A head is the first row of parked_line at or after its line's beginning. Asked for by equalities, it was looked up once
+-- for each row that is parked, not for each line, or by another index through all that its tenant has parked.
+WITH head AS MATERIALIZED (
+    SELECT first.app, first.tenant, first.delivery, first.run, first.handler, first.element
+    FROM unnest(
+        CAST(:partitions AS integer[]), CAST(:apps AS text[]), CAST(:tenants AS text[]), CAST(:topics AS text[]),
+        CAST(:entities AS text[]), CAST(:handlers AS text[]), CAST(:runs AS text[])
+    ) AS l (partition, app, tenant, topic, entity, handler, run)
+    CROSS JOIN LATERAL (
+        SELECT * FROM parked AS p
+        WHERE p.group_id = :group_id AND p.reason <> 'redriven'
+        AND (p.partition, p.app, p.tenant, p.topic, p.entity, p.handler, p.run)
+            >= (l.partition, l.app, l.tenant, l.topic, l.entity, l.handler, l.run)
+        ORDER BY p.partition, p.app, p.tenant, p.topic, p.entity, p.handler, p.run, p.record_offset, p.element LIMIT 1
+    ) AS first
+    WHERE first.partition = l.partition AND first.app = l.app AND first.tenant = l.tenant AND first.topic = l.topic
+    AND first.entity = l.entity AND first.handler = l.handler AND first.run = l.run AND first.due_at = 'infinity'
+)
+UPDATE parked SET due_at = :now, reason = 'retry' FROM head
+WHERE parked.app = head.app AND parked.tenant = head.tenant AND parked.delivery = head.delivery AND parked.run = head.run
+AND parked.handler = head.handler AND parked.element = head.element AND parked.due_at = 'infinity';
 
 -- name: remove_held(apps, tenants, deliveries, runs)!
 -- Bodies that no parked or dead pair needs any more.
