@@ -128,6 +128,8 @@ class DuePairs:
         def finished(ours: bool) -> None:  # noqa: ARG001, FBT001 -- the ledger's callback
             self._taken.discard(key)
             self._over.add(key)
-            self._ended.set()
+            # While much is taken a look brings mostly that again: not one for each pair that ends.
+            if len(self._taken) <= _MOST // 2:
+                self._ended.set()
 
         return finished
