@@ -8,9 +8,17 @@ RETURNING epoch;
 
 -- name: renew(group_id, partitions, epochs)
 -- Confirm the numbers that are still ours; those that are missing from the answer are not.
+-- Locked in the order of `hold`: a flush and a renewal of one worker come at the same time (seen: they deadlocked).
+WITH locked AS MATERIALIZED (
+    SELECT own.partition FROM partition_owner AS own
+    JOIN unnest(CAST(:partitions AS integer[]), CAST(:epochs AS bigint[])) AS mine (partition, epoch)
+    ON own.partition = mine.partition AND own.epoch = mine.epoch
+    WHERE own.group_id = :group_id
+    ORDER BY own.partition
+    FOR NO KEY UPDATE OF own
+)
 UPDATE partition_owner AS own SET renewed_at = now()
-FROM unnest(CAST(:partitions AS integer[]), CAST(:epochs AS bigint[])) AS mine (partition, epoch)
-WHERE own.group_id = :group_id AND own.partition = mine.partition AND own.epoch = mine.epoch
+FROM locked WHERE own.group_id = :group_id AND own.partition = locked.partition
 RETURNING own.partition;
 
 -- name: hold(group_id, partitions, epochs)
