@@ -13,6 +13,7 @@ from levelgate.local.kafka import KafkaServer
 from levelgate.local.postgres import PostgresServer
 from levelgate.local.processes import free_port
 from levelgate.simulator.keys import SimulatorKeys, ensure_keys
+from processors.run import collect_less_often
 from schemas.ids import AppName
 from schemas.settings import App, Kafka, Log, Receiver, Settings, Worker
 
@@ -23,6 +24,7 @@ JARS = Path(".levelgate/jars")
 @contextlib.contextmanager
 def parts() -> Iterator[tuple[Settings, SimulatorKeys]]:
     """Start Kafka and Postgres in a temporary folder; yield settings for them, and the keys that they trust."""
+    collect_less_often()  # as `levelgate worker` does: the workers of a measurement run in its own process
     with tempfile.TemporaryDirectory(prefix="levelgate-bench-") as name, contextlib.ExitStack() as stack:
         folder = Path(name)
         keys = ensure_keys(folder / "keys")
