@@ -5,7 +5,7 @@ the delivery's offset is finished by what the ledger then reports.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -56,8 +56,11 @@ class Dispatcher:
         return self._attempts.policy_of(handler).ordering == "strict"
 
     def handlers_of(self, record: Record) -> tuple[Handler, ...]:
-        """Return the handlers that a delivery is given to."""
-        return () if record.envelope.reason else self._registry.for_type(record.envelope.type)
+        """Return the handlers that a delivery is given to: of a replay those alone that it is for."""
+        if record.envelope.reason:
+            return ()
+        handlers = self._registry.for_type(record.envelope.type)
+        return tuple(each for each in handlers if record.is_for(each.name)) if record.envelope.replay_id else handlers
 
     def is_running(self, record: Record) -> bool:
         """Whether one of a delivery's pairs runs, be it as the follower of another's run."""
@@ -81,26 +84,27 @@ class Dispatcher:
         except LevelgateError as error:
             events = error
         elements = len(events) if isinstance(events, list) else 1
-        pending = Pending(len(handlers) * elements + 1, place.finished)
+        wanted = [element for element in range(elements) if record.has(element)]
+        pending = Pending(len(handlers) * len(wanted) + 1, place.finished)
         names = tuple(handler.name for handler in handlers)
         self._ledger.put(IndexEntry(place.epoch, record, names, elements, pending.recorded))
         if not handlers:
             return
         before = await self._ledger.recorded(record)
-        each = events if isinstance(events, list) else [events]
+        each = {element: events[element] if isinstance(events, list) else events for element in wanted}
         await _all([self._first_runs(place, handler, each, before, pending.recorded) for handler in handlers])
 
     async def _first_runs(
         self,
         place: Place,
         handler: Handler,
-        events: Sequence[Event | LevelgateError],
+        events: Mapping[int, Event | LevelgateError],
         before: frozenset[tuple[str, int]],
         recorded: Callable[[bool], None],
     ) -> None:
         """Run one handler for each element, but for what is recorded; then let go who waits behind."""
         runs = []
-        for element, event in enumerate(events):
+        for element, event in events.items():
             if (handler.name, element) in before:
                 self._skip(handler, place, recorded)
             else:

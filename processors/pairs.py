@@ -65,6 +65,14 @@ class Record(msgspec.Struct, frozen=True):
         """What order is kept for; a delivery that names no entity is in order with itself alone."""
         return self.envelope.entity or f"~{self.envelope.id}"
 
+    def is_for(self, handler: str) -> bool:
+        """Whether the delivery is given to `handler`, if that takes its type: not where a replay is for others."""
+        return not self.envelope.replay_handlers or handler in self.envelope.replay_handlers
+
+    def has(self, element: int) -> bool:
+        """Whether an element of its list body is given to handlers: not where a replay is for another."""
+        return self.envelope.replay_element in (None, element)
+
     def pair(self, handler: str, element: int) -> Pair:
         """Return the pair of this delivery with `handler`."""
         env = self.envelope
@@ -115,7 +123,14 @@ class Dead(msgspec.Struct, frozen=True):
     history: History
 
 
-Outcome = Done | Parked | Dead
+class Cancelled(msgspec.Struct, frozen=True):
+    """The pair is dropped with the replay that it belongs to: it has no row any more."""
+
+    at: datetime
+    history: History
+
+
+Outcome = Done | Parked | Dead | Cancelled
 
 KEPT = 20
 """Failures and API calls kept of one pair: the first ones tell the cause, the last ones the state."""

@@ -25,10 +25,15 @@ MAX_TEXT_LENGTH = 250
 NO_TENANT = TenantId("-")
 """Stands for the tenant of a quarantined delivery that names none; no vendor id is this short."""
 
+REPLAY_HEADERS = frozenset({"ce_replayid", "ce_replayhandlers", "ce_replayelement"})
+"""What a replay adds to a delivery's own headers."""
+
 _NOT_TEXT = re.compile("[\x00\ud800-\udfff]")
 
+_MAX_DIGITS = 10
+
 _REQUIRED = {"ce_id", "ce_type", "ce_source", "ce_app", "ce_receivedtime"}
-_OPTIONAL = {"ce_subject", "ce_time", "ce_typesource", "ce_signature", "traceparent", "ce_replayid", "ce_reason"}
+_OPTIONAL = {"ce_subject", "ce_time", "ce_typesource", "ce_signature", "traceparent", "ce_reason"} | REPLAY_HEADERS
 _READ = _REQUIRED | _OPTIONAL
 
 
@@ -49,6 +54,10 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     """Scheme that confirmed it: `ed25519`, `rsa`, or `none` on the provider route."""
     traceparent: str | None = None
     replay_id: str | None = None
+    replay_handlers: tuple[str, ...] = ()
+    """The handlers that a replay is for; none: all of the type."""
+    replay_element: int | None = None
+    """The element of a list body that a replay is for; None: all."""
     reason: str | None = None
     """Why it is in quarantine."""
 
@@ -78,6 +87,10 @@ def to_headers(envelope: Envelope) -> Headers:
         "ce_subject": envelope.entity,
         "traceparent": envelope.traceparent and envelope.traceparent[:MAX_TEXT_LENGTH],
         "ce_replayid": envelope.replay_id,
+        "ce_replayhandlers": msgspec.json.encode(envelope.replay_handlers).decode()
+        if envelope.replay_handlers
+        else None,
+        "ce_replayelement": None if envelope.replay_element is None else str(envelope.replay_element),
         "ce_reason": envelope.reason,
         "content-type": "application/json",
     }
@@ -103,6 +116,8 @@ def from_headers(headers: Iterable[tuple[str, bytes | None]]) -> Envelope:
             signature=fields.get("ce_signature", "none"),
             traceparent=fields.get("traceparent"),
             replay_id=fields.get("ce_replayid"),
+            replay_handlers=_names(fields.get("ce_replayhandlers")),
+            replay_element=_element(fields.get("ce_replayelement")),
             reason=fields.get("ce_reason"),
         )
     except KeyError as missing:
@@ -114,6 +129,23 @@ def _tenant(source: str) -> TenantId:
     if not tenant:
         raise BrokenEnvelope("ce_source names no tenant")
     return TenantId(tenant)
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    if text is None:
+        return ()
+    try:
+        return msgspec.json.decode(text, type=tuple[str, ...])
+    except msgspec.DecodeError:
+        raise BrokenEnvelope("ce_replayhandlers is no list of names") from None
+
+
+def _element(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < _MAX_DIGITS):
+        raise BrokenEnvelope("ce_replayelement is no number")
+    return int(text)
 
 
 def _time(text: str) -> datetime:

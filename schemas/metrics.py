@@ -94,7 +94,7 @@ class WorkerMetrics:
         )
         self.handled = Counter(
             "levelgate_pairs_handled_total",
-            "Pairs (delivery, handler) that ended, by outcome (done, coalesced, skipped, parked, backlog, dead)",
+            "Pairs that ended, by outcome (done, coalesced, skipped, parked, backlog, dead, cancelled)",
             ["handler", "type", "outcome"],
             registry=registry,
         )

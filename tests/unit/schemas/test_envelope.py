@@ -49,6 +49,8 @@ def headers(**changes):
         signature=texts,
         traceparent=st.none() | texts,
         replay_id=st.none() | texts,
+        replay_handlers=st.lists(texts).map(tuple),
+        replay_element=st.none() | st.integers(min_value=0, max_value=10**8),
         reason=st.none() | texts,
     )
 )
@@ -101,6 +103,8 @@ def test_the_headers_are_those_of_cloudevents():
         signature="rsa",
         traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
         replay_id="r1",
+        replay_handlers=("greet", "my_app.notify"),
+        replay_element=2,
         reason="stale",
     )
     assert dict(to_headers(sent)) == {
@@ -116,6 +120,8 @@ def test_the_headers_are_those_of_cloudevents():
         "ce_subject": b"c1",
         "traceparent": b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
         "ce_replayid": b"r1",
+        "ce_replayhandlers": b'["greet","my_app.notify"]',
+        "ce_replayelement": b"2",
         "ce_reason": b"stale",
         "content-type": b"application/json",
     }
@@ -147,6 +153,22 @@ def test_a_time_that_is_none_is_a_broken_envelope(time):
 def test_a_header_that_is_no_text_is_a_broken_envelope_that_names_it():
     with pytest.raises(BrokenEnvelope, match="ce_type"):
         from_headers(headers(ce_type=b"\xff"))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"ce_replayhandlers": b"greet"},
+        {"ce_replayhandlers": b"[1]"},
+        {"ce_replayelement": b"-1"},
+        {"ce_replayelement": b"9" * 5000},
+    ],
+    ids=str,
+)
+def test_a_replay_for_nobody_knows_whom_is_a_broken_envelope(changed):
+    ((name, _),) = changed.items()
+    with pytest.raises(BrokenEnvelope, match=name):
+        from_headers(headers(**changed))
 
 
 @pytest.mark.parametrize("source", [b"", b"/apps/demo/tenants/"])
