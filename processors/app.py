@@ -37,6 +37,7 @@ from processors.ownership import Ownership
 from processors.parking import Lines, Parking
 from processors.reconnects import Reconnects
 from processors.registry import Registry, load_registry
+from processors.replays.cancelled import CancelledRuns
 from processors.retries import default_policy
 from processors.scheduler import Scheduler
 from processors.shelving import Shelf
@@ -134,6 +135,7 @@ class Worker:
             lost=lambda number: consumer.fenced(number),  # noqa: PLW0108 -- made below
         )
         ledger = self._ledger = Ledger(pool, ownership, group=worker.group, metrics=self._metrics, beside=beside)
+        cancelled = CancelledRuns(pool)
         holds = Holds()
         attempts = Attempts(
             self._registry.handlers,
@@ -152,6 +154,7 @@ class Worker:
             lines=lines,
             parking=parking,
             waiting_retry_s=worker.waiting_retry_s,
+            cancelled=cancelled,
             metrics=self._metrics,
         )
         scheduler = Scheduler(
@@ -197,6 +200,7 @@ class Worker:
         background = [
             ledger.run(),
             due.run(),
+            cancelled.run(),
             Reconnects(pool, group=worker.group, active=lambda: consumer.active).run(),
             outbox.run(),
             self._renew(ownership),

@@ -5,7 +5,7 @@ the delivery's offset is finished by what the ledger then reports.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Container, Coroutine, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,7 +14,7 @@ from processors.coalescing import Fold, Place, gather, gather_parked
 from processors.context import events_of
 from processors.ledger import Ledger
 from processors.ledger_rows import IndexEntry, PairEntry, ReleaseEntry
-from processors.pairs import Dead, Failure, History, Lane, Outcome, Pair, Parked, Record, kept, lane_of
+from processors.pairs import Cancelled, Dead, Failure, History, Lane, Outcome, Pair, Parked, Record, kept, lane_of
 from processors.parking import DuePair, Lines, Parking
 from processors.pending import Pending
 from processors.registry import Handler, Registry
@@ -36,6 +36,7 @@ class Dispatcher:
         lines: Lines,
         parking: Parking,
         waiting_retry_s: float,
+        cancelled: Container[str],
         metrics: WorkerMetrics,
     ) -> None:
         self._registry = registry
@@ -44,6 +45,7 @@ class Dispatcher:
         self._lines = lines
         self._parking = parking
         self._waiting_retry_s = waiting_retry_s
+        self._cancelled = cancelled
         self._metrics = metrics
 
     @property
@@ -56,8 +58,8 @@ class Dispatcher:
         return self._attempts.policy_of(handler).ordering == "strict"
 
     def handlers_of(self, record: Record) -> tuple[Handler, ...]:
-        """Return the handlers that a delivery is given to: of a replay those alone that it is for."""
-        if record.envelope.reason:
+        """Return the handlers that a delivery is given to: of a replay those it is for, of a cancelled one none."""
+        if record.envelope.reason or record.run in self._cancelled:
             return ()
         handlers = self._registry.for_type(record.envelope.type)
         return tuple(each for each in handlers if record.is_for(each.name)) if record.envelope.replay_id else handlers
@@ -89,6 +91,8 @@ class Dispatcher:
         names = tuple(handler.name for handler in handlers)
         self._ledger.put(IndexEntry(place.epoch, record, names, elements, pending.recorded))
         if not handlers:
+            if record.run in self._cancelled:
+                self._count_cancelled(record)
             return
         before = await self._ledger.recorded(record)
         each = {element: events[element] if isinstance(events, list) else events for element in wanted}
@@ -154,7 +158,10 @@ class Dispatcher:
         line = record.line(pair.handler)
         handler = self._registry.by_name(pair.handler)
         outcome: Outcome
-        if handler is None:
+        if pair.run in self._cancelled and not due.is_redriven:
+            # It leaves its line as one that is done does, and the next one is due: to be dropped in its turn.
+            outcome = Cancelled(_now(), due.history)
+        elif handler is None:
             # Renamed, taken out, or not there yet in a rollout: it waits for a worker that has it.
             missing = Failure(_now(), "HandlerMissing", f"this worker has no handler called {pair.handler}")
             history = History(due.history.attempts, kept((*due.history.failures, missing)), due.history.calls)
@@ -215,6 +222,11 @@ class Dispatcher:
     def _skip(self, handler: Handler, place: Place, recorded: Callable[[bool], None]) -> None:
         self._count(handler.name, place.record, "coalesced" if handler.name in place.folded else "skipped")
         recorded(True)  # noqa: FBT003 -- the callback's one argument
+
+    def _count_cancelled(self, record: Record) -> None:
+        for handler in self._registry.for_type(record.envelope.type):
+            if record.is_for(handler.name):
+                self._count(handler.name, record, "cancelled")
 
     def _count(self, handler: str, record: Record, outcome: str) -> None:
         # Handlers run only for types that a handler names: the label's values are a closed set.
