@@ -1,0 +1,153 @@
+"""What a replay would come to: events by type and tenant, API calls, time. Counting reads; the estimate is pure."""
+
+import asyncio
+import math
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+
+import msgspec
+
+from processors.pairs import Record
+from processors.registry import Registry
+from processors.replays.cursor import Gap
+from processors.sql import Pool, fetch, queries
+from schemas.settings import Vendor
+
+_SQL = queries(__file__)
+
+_QUERY_TIMEOUT_S = 30.0
+_TELL_EVERY = 1000
+
+REPLAY_SHARE = 0.25
+"""Of a tenant's API budget, what replays may spend while there is other work."""
+
+DAY_CALLS = 200_000
+"""API calls that an app may make for a tenant in a day (facts.md, Rate limits)."""
+
+UNMEASURED_CALLS = 1.0
+"""API calls of a run of a handler that has not run lately."""
+
+
+class Kind(msgspec.Struct, frozen=True):
+    """Events that are counted together."""
+
+    app: str
+    tenant: str
+    type: str
+    handlers: tuple[str, ...]
+
+
+class TenantPlan(msgspec.Struct, frozen=True):
+    """One tenant's part, of one app: budgets are by app and tenant."""
+
+    app: str
+    tenant: str
+    deliveries: int
+    api_calls: int
+
+
+class HandlerCalls(msgspec.Struct, frozen=True):
+    """How many API calls a run of a handler takes on average; assumed where it has not run lately."""
+
+    handler: str
+    pairs: int
+    calls: float
+    is_measured: bool
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What a replay would come to."""
+
+    total: int
+    by_type: dict[str, int]
+    """The most first, as below."""
+    by_tenant: tuple[TenantPlan, ...]
+    handlers: tuple[HandlerCalls, ...]
+    without_handler: int
+    """Events that no handler of this configuration takes: published, and nothing runs."""
+    api_calls: int
+    duration_s: float
+    """At the rate, or as the busiest tenant's budget allows, whichever takes longer."""
+    is_bound_by_budget: bool
+    over_day_budget: tuple[TenantPlan, ...]
+    """Tenants of which it would take more calls than a day's budget has."""
+    gaps: tuple[Gap, ...] = ()
+
+
+async def count(records: AsyncIterator[Record], advance: Callable[[int], None]) -> Counter[Kind]:
+    """Return how many events there are of each kind."""
+    counts: Counter[Kind] = Counter()
+    total = 0
+    async for record in records:
+        env = record.envelope
+        counts[Kind(env.app, env.tenant, env.type, env.replay_handlers)] += 1
+        total += 1
+        if total % _TELL_EVERY == 0:
+            advance(total)
+    advance(total)
+    return counts
+
+
+async def recent_calls(pool: Pool) -> dict[str, float]:
+    """Return how many API calls a pair of each handler took lately, on average."""
+    async with asyncio.timeout(_QUERY_TIMEOUT_S):
+        return {row["handler"]: float(row["calls"]) for row in await fetch(_SQL.recent_calls(pool))}
+
+
+def estimate(
+    counts: Mapping[Kind, int],
+    registry: Registry,
+    calls: Mapping[str, float],
+    *,
+    rate: float,
+    vendor: Vendor,
+    gaps: Iterable[Gap] = (),
+) -> Plan:
+    """Return the plan for events counted by `count`, at `rate` deliveries a second."""
+    types: Counter[str] = Counter()
+    pairs: Counter[str] = Counter()
+    without_handler = 0
+    for kind, number in counts.items():
+        names = _handlers(kind, registry)
+        types[kind.type] += number
+        pairs.update(dict.fromkeys(names, number))
+        without_handler += 0 if names else number
+    by_tenant = _by_tenant(counts, registry, calls)
+    rate_s = types.total() / rate
+    busiest = max((each.api_calls for each in by_tenant), default=0)
+    budget_s = busiest * vendor.burst_interval_s / (vendor.burst_calls * REPLAY_SHARE)
+    return Plan(
+        total=types.total(),
+        by_type=dict(types.most_common()),
+        by_tenant=by_tenant,
+        handlers=tuple(
+            HandlerCalls(name, number, round(calls.get(name, UNMEASURED_CALLS), 2), name in calls)
+            for name, number in pairs.most_common()
+        ),
+        without_handler=without_handler,
+        api_calls=sum(each.api_calls for each in by_tenant),
+        duration_s=round(max(rate_s, budget_s), 1),
+        is_bound_by_budget=budget_s > rate_s,
+        over_day_budget=tuple(each for each in by_tenant if each.api_calls > DAY_CALLS),
+        gaps=tuple(gaps),
+    )
+
+
+def _by_tenant(counts: Mapping[Kind, int], registry: Registry, calls: Mapping[str, float]) -> tuple[TenantPlan, ...]:
+    deliveries: Counter[tuple[str, str]] = Counter()
+    made: Counter[tuple[str, str]] = Counter()
+    for kind, number in counts.items():
+        tenant = (kind.app, kind.tenant)
+        deliveries[tenant] += number
+        for name in _handlers(kind, registry):
+            # In thousandths: a counter counts whole things.
+            made[tenant] += round(1000 * number * calls.get(name, UNMEASURED_CALLS))
+    return tuple(
+        TenantPlan(*tenant, deliveries=number, api_calls=math.ceil(made[tenant] / 1000))
+        for tenant, number in deliveries.most_common()
+    )
+
+
+def _handlers(kind: Kind, registry: Registry) -> list[str]:
+    names = [each.name for each in registry.for_type(kind.type)]
+    return [name for name in names if not kind.handlers or name in kind.handlers]
