@@ -39,6 +39,9 @@ _SECTIONS = {
         "parked": ("levelgate.cli.parked", "List what waits for its next attempt."),
         "dead": ("levelgate.cli.dead", "Dead letters: list, show, redrive, discard."),
     },
+    "Run again": {
+        "replay": ("levelgate.cli.replay", "Replay events of the past: plan, start, status, pause, resume, cancel."),
+    },
 }
 
 

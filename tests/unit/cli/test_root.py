@@ -39,7 +39,9 @@ def test_the_help_of_every_command_says_what_it_does(path):
 
 
 def test_every_command_of_the_design_is_there():
-    wanted = "up down status receiver worker simulator migrate topics simulate apps installs parked dead trace check"
+    wanted = (
+        "up down status receiver worker simulator migrate topics simulate apps installs parked dead replay trace check"
+    )
     assert {name for (name, *_), _ in _ALL.items()} == {*wanted.split(), "budget", "handlers", "run-local"}
 
 
@@ -71,6 +73,8 @@ def test_missing_settings_are_listed_at_once_without_a_traceback(levelgate):
         (["parked"], "Postgres"),
         (["budget", "show"], "Postgres"),
         (["dead", "list"], "Postgres"),
+        (["replay", "status"], "Postgres"),
+        (["replay", "plan", "--all"], "Postgres"),
         (["installs", "list", "--json"], "Postgres"),
         (["trace", "some-delivery"], "Postgres"),
         (["migrate"], "Postgres"),

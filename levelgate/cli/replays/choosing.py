@@ -1,0 +1,191 @@
+"""What `replay plan` and `replay start` share: by what they choose, and the plan that both make and show."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from levelgate.cli.output import Reporter, cell, print_json, print_table
+from levelgate.cli.pairs import Moment
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from processors.replays.cursor import Cursor, Gap
+    from processors.replays.plan import Plan
+    from processors.replays.selection import OffsetRange, Selection
+    from schemas.settings import Settings
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_SHOWN = 10
+
+
+class Offsets(click.ParamType["OffsetRange"]):
+    """Offsets of one partition: `contact:3:100-250`."""
+
+    name = "range"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> "OffsetRange":  # noqa: ANN401 -- click's own
+        """Return the range; click calls this."""
+        from processors.replays.selection import OffsetRange
+
+        try:
+            return OffsetRange.of(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+def selection_options(command: Command) -> Command:
+    """Give a command the options by which a replay's events are chosen; it gets them as `selection`."""
+
+    @wraps(command)
+    def selecting(
+        *,
+        source: Any,  # noqa: ANN401 -- one of the choices
+        since: "datetime | None",
+        until: "datetime | None",
+        limit: int | None,
+        everything: bool,
+        **rest: Any,  # noqa: ANN401 -- the command's own
+    ) -> Any:  # noqa: ANN401 -- what the command returns
+        from processors.replays.selection import Selection
+
+        many = {name: tuple(rest.pop(name)) for name in _MANY}
+        selection = Selection(source=source, since=since, until=until, limit=limit, **many)
+        if selection.offsets and source == "dead":
+            raise click.UsageError("--offsets are of topics: dead letters have none")
+        if selection.is_empty != everything:
+            raise click.UsageError(
+                "--all and a filter contradict" if everything else "say which: a time, a filter, or --all"
+            )
+        return command(selection=selection, **rest)
+
+    given: Any = selecting
+    for option in reversed(_OPTIONS):
+        given = option(given)
+    return given  # type: ignore[no-any-return]
+
+
+_MANY = ("offsets", "types", "tenants", "entities", "apps", "handlers", "deliveries")
+
+_OPTIONS = [
+    click.option(
+        "--from",
+        "source",
+        type=click.Choice(["topics", "dead"]),
+        default="topics",
+        show_default=True,
+        help="From the event topics, or from the dead letters (each for the handler that gave up).",
+    ),
+    click.option("--since", type=Moment(), help="Received at this time or later: ISO, or how long ago (30m, 2h, 3d)."),
+    click.option("--until", type=Moment(), help="Received before this time."),
+    click.option(
+        "--offsets",
+        type=Offsets(),
+        multiple=True,
+        metavar="FAMILY:PARTITION:FIRST[-LAST]",
+        help="Only these offsets of a topic, LAST included.",
+    ),
+    click.option("--type", "types", multiple=True, help="Only this event type, by its wire name."),
+    click.option("--tenant", "tenants", multiple=True, help="Only this location or company."),
+    click.option("--entity", "entities", multiple=True, help="Only this entity, by its id."),
+    click.option("--app", "apps", multiple=True, help="Only this app."),
+    click.option("--handler", "handlers", multiple=True, help="Run only this handler, on the types that it takes."),
+    click.option("--delivery", "deliveries", multiple=True, help="Only this delivery, by its id."),
+    click.option("--limit", type=click.IntRange(min=1), help="At most so many."),
+    click.option("--all", "everything", is_flag=True, help="All that is kept; needed where nothing else chooses."),
+]
+
+
+def rate_option(*, default: float | None) -> Callable[[Command], Command]:
+    """Return what gives a command the option `--rate`."""
+    return click.option(
+        "--rate",
+        type=click.FloatRange(min=0, min_open=True, max=100_000),
+        default=default,
+        show_default=default is not None,
+        help="Deliveries a second, at most.",
+    )
+
+
+def make_plan(selection: "Selection", rate: float) -> "tuple[Selection, Cursor, Plan]":
+    """Read through what is chosen, and estimate; return the selection in full, where it begins, and the plan."""
+    from levelgate.cli.connections import kafka_errors, open_pool, run
+    from processors.handlers import BUILT_IN, LIFECYCLE
+    from processors.registry import load_registry
+    from processors.replays import plan
+    from processors.replays.reading import frozen, selected
+    from processors.replays.selection import resolved
+    from schemas.settings import load_settings
+
+    configured = load_settings()
+    registry = load_registry(configured.handlers, BUILT_IN if configured.sync else LIFECYCLE)
+    chosen = resolved(selection, registry.handlers)
+
+    async def make(settings: "Settings") -> "tuple[Selection, Cursor, Plan]":
+        async with open_pool(settings) as pool:
+            with kafka_errors(settings.kafka):
+                cursor, gaps = await frozen(settings, pool, chosen)
+                with Reporter().counting("events that fit") as advance:
+                    counts = await plan.count(selected(settings, pool, chosen, cursor), advance)
+            calls = await plan.recent_calls(pool)
+        made = plan.estimate(counts, registry, calls, rate=rate, vendor=settings.vendor, gaps=gaps)
+        return chosen, cursor, made
+
+    return run(make)
+
+
+def show_plan(plan: "Plan", *, as_json: bool) -> None:
+    """Print a plan: by type and tenant, then calls and time, then what to mind."""
+    if as_json:
+        print_json(plan)
+        return
+    types = [list(each) for each in plan.by_type.items()]
+    print_table(("type", "events"), [*_top(types), ["all", plan.total]], empty="", totals=True)
+    tenants = [[each.app, each.tenant, each.deliveries, each.api_calls] for each in plan.by_tenant]
+    print_table(
+        ("app", "tenant", "events", "API calls"),
+        [*_top(tenants), ["all", None, plan.total, plan.api_calls]],
+        empty="",
+        totals=True,
+    )
+    for line in _told(plan):
+        click.echo(line)
+
+
+def _top(rows: list[list[Any]]) -> list[list[Any]]:
+    """Return the first rows, and the rest of them summed up in one."""
+    if len(rows) <= _SHOWN:
+        return rows
+    rest = rows[_SHOWN:]
+    sums = [sum(column) if isinstance(column[0], int) else None for column in zip(*rest, strict=True)]
+    return [*rows[:_SHOWN], [f"{len(rest)} more", *sums[1:]]]
+
+
+def _told(plan: "Plan") -> list[str]:
+    bound = "the busiest tenant's share of the API budget" if plan.is_bound_by_budget else "the rate"
+    lines = [f"about {plan.api_calls} API calls and {span(plan.duration_s)}, by {bound}"]
+    assumed = [each.handler for each in plan.handlers if not each.is_measured]
+    if assumed:
+        lines.append(f"one API call a run is assumed of {', '.join(assumed)}: it has not run in the last day")
+    if plan.without_handler:
+        lines.append(f"{plan.without_handler} of them no handler here takes: they are published and nothing runs")
+    if plan.over_day_budget:
+        who = ", ".join(f"{each.tenant} ({each.api_calls})" for each in plan.over_day_budget[:_SHOWN])
+        lines.append(f"MORE THAN A DAY'S API BUDGET for {who}: live events of theirs would be parked")
+    return lines + [_gap(each) for each in plan.gaps]
+
+
+def _gap(gap: "Gap") -> str:
+    since = f"what was received before {cell(gap.kept_from)}" if gap.kept_from else "what was before it"
+    return f"{gap.topic}, partition {gap.partition} begins at offset {gap.first_offset}: {since} is gone"
+
+
+def span(seconds: float) -> str:
+    """Return a duration as a person says it: 45 s, 12 min, 3.5 h, 2.1 d."""
+    for unit, size, digits in (("d", 86_400, 1), ("h", 3600, 1), ("min", 60, 0)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.{digits}f} {unit}"
+    return f"{seconds:.0f} s"

@@ -1,0 +1,185 @@
+"""`levelgate replay …`, as processes: planned, killed in the middle, resumed, paused, cancelled, shown."""
+
+import asyncio
+import signal
+import sys
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+
+import orjson
+import pytest
+
+from processors.replays import table
+from schemas.topics import Topics
+from tests.support.deliveries import delivery, publish
+from tests.support.eventually import eventually
+from tests.support.kafka_records import published
+from tests.support.worker_processes import environment
+from tests.support.workers import handler, quick, working
+
+# aiokafka logs each step of finding its coordinator and of rejoining as an error.
+pytestmark = pytest.mark.expected_errors("^aiokafka")
+
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture
+def settings(settings):
+    return quick(settings, group=f"workers-of-{settings.kafka.topic_prefix}")
+
+
+@asynccontextmanager
+async def started(settings, *arguments):
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "levelgate", "replay", *arguments),
+        env=environment(settings),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
+
+
+async def replay(settings, *arguments, answer=b""):
+    async with started(settings, *arguments) as process:
+        output, errors = await asyncio.wait_for(process.communicate(answer), 60)
+    return process.returncode, output.decode(), errors.decode()
+
+
+async def only(pool):
+    """The one replay there is, None before it is there."""
+    replays = await table.list_replays(pool, most=2)
+    assert len(replays) < 2
+    return replays[0] if replays else None
+
+
+async def partly_published(pool, more_than=0):
+    return await eventually(
+        lambda: only(pool), lambda seen: seen and more_than < seen.published < seen.total, within_s=30
+    )
+
+
+async def test_a_killed_replay_of_one_type_tenant_and_hour_is_resumed_and_each_event_runs_once(settings, pool):
+    runs: list[tuple[str | None, str]] = []
+
+    async def greet(_event, ctx):
+        runs.append((ctx.delivery.replay_id, ctx.delivery.id))
+
+    def some(count, *, hours_ago=2, **changes):
+        received_at = NOW - timedelta(hours=hours_ago)
+        return [
+            delivery(settings.kafka, entity=f"contact-{n}", received_at=received_at, **changes) for n in range(count)
+        ]
+
+    wanted = some(200)
+    others = [*some(5, type="ContactUpdate"), *some(5, tenant="location-2"), *some(5, hours_ago=4)]
+    await publish(settings.kafka, [*wanted[:100], *others, *wanted[100:]])
+    async with working(settings, handler(greet, "ContactCreate", "ContactUpdate")):
+        live = "SELECT count(*) FROM handled WHERE run = 'live'"
+        await eventually(lambda: pool.fetchval(live), lambda count: count == 215, within_s=30)
+        before = await pool.fetch("SELECT * FROM handled WHERE run = 'live'")
+        hour = ("--since", (NOW - timedelta(hours=3)).isoformat(), "--until", (NOW - timedelta(minutes=45)).isoformat())
+        chosen = (*hour, "--type", "ContactCreate", "--tenant", "location-1")
+        async with started(settings, "start", *chosen, "--rate", "40", "--yes") as publisher:
+            half = await partly_published(pool, more_than=20)
+            publisher.send_signal(signal.SIGKILL)
+            await publisher.communicate()
+
+        code, _, errors = await replay(settings, "resume", half.id)
+        assert (code, "another process" in errors) == (1, True)
+        await pool.execute("UPDATE replay SET lease_until = now()")  # what 15 seconds do
+        code, output, _ = await replay(settings, "status", half.id, "--json")
+        assert orjson.loads(output)["state"] == "interrupted"
+        code, output, errors = await replay(settings, "resume", half.id, "--rate", "10000", "--json")
+        assert code == 0, errors
+        told = orjson.loads(output)
+
+        async def handled():
+            return (await table.outcomes(pool, [half.id]))[half.id].done
+
+        await eventually(handled, lambda done: done == 200, within_s=30)
+        topic = Topics(settings.kafka).replay
+        copies = [each.id for each in await published(settings.kafka) if each.topic == topic]
+
+    ids = [each.envelope.id for each in wanted]
+    assert sorted(d for run, d in runs if run == half.id) == sorted(ids)
+    assert {run for run, _ in runs} == {None, half.id}
+    assert set(copies) == set(ids)
+    # What the killed one had published and not saved went out again, and did not run again.
+    assert len(copies) >= 200
+    assert (told["state"], told["published"], told["total"]) == ("finished", 200, 200)
+    assert await pool.fetch("SELECT * FROM handled WHERE run = 'live'") == before
+
+
+async def test_pause_resume_cancel_and_status_from_another_terminal(settings, pool):
+    await publish(settings.kafka, [delivery(settings.kafka) for _ in range(300)])
+    async with started(settings, "start", "--all", "--rate", "10", "--yes") as publisher:
+        running = await partly_published(pool)
+        code, output, _ = await replay(settings, "pause", running.id)
+        assert (code, "is paused" in output) == (0, True)
+        output, _ = await asyncio.wait_for(publisher.communicate(), 15)
+        assert publisher.returncode == 0
+        assert f"levelgate replay resume {running.id}" in output.decode()
+    paused = await only(pool)
+    assert paused.shown == "paused"
+
+    async with started(settings, "resume", running.id) as publisher:
+        await partly_published(pool, more_than=paused.published)
+        publisher.send_signal(signal.SIGINT)
+        _, errors = await asyncio.wait_for(publisher.communicate(), 15)
+        assert publisher.returncode == 130
+        assert f"levelgate replay resume {running.id}" in errors.decode()
+    interrupted = await only(pool)
+    assert interrupted.shown == "interrupted"  # at once: it gave its lease up
+
+    async with started(settings, "resume", running.id, "--json") as publisher:
+        await partly_published(pool, more_than=interrupted.published)
+        code, output, _ = await replay(settings, "cancel", running.id, answer=b"y\n")
+        assert (code, "is cancelled" in output) == (0, True)
+        output, _ = await asyncio.wait_for(publisher.communicate(), 15)
+        assert (publisher.returncode, orjson.loads(output)["state"]) == (0, "cancelled")
+    code, _, errors = await replay(settings, "resume", running.id)
+    assert (code, "cancelled can't be resumed" in errors) == (1, True)
+    code, output, _ = await replay(settings, "status")
+    assert f"{running.id}" in output
+    assert "cancelled" in output
+
+
+async def test_a_plan_counts_by_type_and_tenant_and_estimates_calls_and_time(settings, pool):
+    records = [delivery(settings.kafka, tenant=f"location-{n % 3 // 2}") for n in range(30)]
+    records += [delivery(settings.kafka, type="NoteCreate") for _ in range(2)]
+    await publish(settings.kafka, records)
+    row = "'demo', 't', 'd', 'live', 'recording', 0, 1, '[{}, {}, {}]'"
+    await pool.execute(
+        f"INSERT INTO handled (at, app, tenant, delivery, run, handler, element, attempts, calls) VALUES (now(), {row})"
+    )
+
+    code, output, errors = await replay(settings, "plan", "--since", "1h", "--rate", "2", "--json")
+    assert code == 0, errors
+    plan = orjson.loads(output)
+    assert plan["total"] == 32
+    assert plan["by_type"] == {"ContactCreate": 30, "NoteCreate": 2}
+    assert plan["by_tenant"][0] == {"app": "demo", "tenant": "location-0", "deliveries": 20, "api_calls": 60}
+    assert (plan["api_calls"], plan["without_handler"]) == (90, 2)
+    assert plan["handlers"] == [{"handler": "recording", "pairs": 30, "calls": 3.0, "is_measured": True}]
+    # 60 calls at a quarter of 10 a second take longer than 32 events at 2 a second.
+    assert (plan["duration_s"], plan["is_bound_by_budget"]) == (24.0, True)
+
+    code, output, _ = await replay(settings, "plan", "--handler", "recording")
+    assert (code, "about 90 API calls and 36 s" in output) == (0, False)
+    assert "NoteCreate" not in output
+    code, output, errors = await replay(settings, "start", "--type", "ContactCreate", answer=b"n\n")
+    assert (code, "Run these 30 again?" in errors) == (1, True)
+    code, output, _ = await replay(settings, "start", "--delivery", "no-such", "--yes")
+    assert (code, output) == (0, "no event fits: nothing was started\n")
+    assert await only(pool) is None
+    for wrong in (["start", "--yes"], ["plan", "--all", "--type", "X"], ["plan", "--offsets", "contact:3"]):
+        assert (await replay(settings, *wrong))[0] == 2
+    code, _, errors = await replay(settings, "plan", "--handler", "nobody")
+    assert (code, "levelgate handlers" in errors) == (1, True)
