@@ -177,7 +177,7 @@ async def test_a_plan_counts_by_type_and_tenant_and_estimates_calls_and_time(set
     code, output, errors = await replay(settings, "start", "--type", "ContactCreate", answer=b"n\n")
     assert (code, "Run these 30 again?" in errors) == (1, True)
     code, output, _ = await replay(settings, "start", "--delivery", "no-such", "--yes")
-    assert (code, output) == (0, "no event fits: nothing was started\n")
+    assert (code, output) == (0, "no event fits\nnothing was started\n")
     assert await only(pool) is None
     for wrong in (["start", "--yes"], ["plan", "--all", "--type", "X"], ["plan", "--offsets", "contact:3"]):
         assert (await replay(settings, *wrong))[0] == 2

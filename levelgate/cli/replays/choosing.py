@@ -142,6 +142,11 @@ def show_plan(plan: "Plan", *, as_json: bool) -> None:
     if as_json:
         print_json(plan)
         return
+    if not plan.total:
+        click.echo("no event fits")
+        for gap in plan.gaps:
+            click.echo(_gap(gap))
+        return
     types = [list(each) for each in plan.by_type.items()]
     print_table(("type", "events"), [*_top(types), ["all", plan.total]], empty="", totals=True)
     tenants = [[each.app, each.tenant, each.deliveries, each.api_calls] for each in plan.by_tenant]

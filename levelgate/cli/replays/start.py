@@ -38,11 +38,11 @@ def command(*, selection: "Selection", rate: float, yes: bool, as_json: bool) ->
     Options choose as in `replay plan`.
     """
     chosen, cursor, plan = make_plan(selection, rate)
-    if not plan.total:
-        print_json(None) if as_json else click.echo("no event fits: nothing was started")
-        return
     if not as_json:
         show_plan(plan, as_json=False)
+    if not plan.total:
+        print_json(None) if as_json else click.echo("nothing was started")
+        return
     if not yes:
         click.confirm(f"Run these {plan.total} again?", abort=True, err=True)
     publish(begin(chosen, cursor, rate, plan.total), as_json=as_json)
