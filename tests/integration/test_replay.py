@@ -10,8 +10,10 @@ from aiokafka.structs import TopicPartition
 
 from levelgate import Permanent
 from levelgate.broker import client_options
-from processors.dead_letters import list_dead
+from processors.dead_letters import choose_dead, list_dead
+from processors.filters import ALL_PAIRS
 from processors.parking import list_parked
+from processors.redrive import redrive
 from processors.replays import table
 from processors.replays.cursor import Cursor
 from processors.replays.publishing import Progress
@@ -323,6 +325,25 @@ async def test_parked_pairs_of_a_cancelled_replay_go_one_behind_the_other(settin
     assert runs.by_replay[again] == ids(records)
     assert (await table.outcomes(pool, [cancelled]))[cancelled] == Outcomes()
     assert await pool.fetchval("SELECT count(*) FROM held") == 0
+
+
+async def test_a_dead_letter_of_a_cancelled_replay_runs_when_somebody_redrives_it(settings, pool, caplog):
+    def act(delivery_):
+        if delivery_.replay_id and len(runs.by_replay[delivery_.replay_id]) == 1:
+            raise Permanent("not this time")
+
+    caplog.set_level("INFO", "processors.replays.cancelled")
+    runs = Runs(act=act)
+    await publish(settings.kafka, [delivery(settings.kafka)])
+    async with working(settings, runs.handler):
+        run = await replayed(settings, pool, Selection())
+        await ended(pool, run, 1)
+        await table.change(pool, run, "cancel")
+        await eventually(lambda: "replay_cancelled" in caplog.text)  # the worker knows of it
+        assert [batch async for batch in redrive(pool, await choose_dead(pool, ALL_PAIRS))]
+        await eventually(lambda: table.outcomes(pool, [run]), lambda seen: seen[run] == Outcomes(done=1))
+
+    assert len(runs.by_replay[run]) == 2
 
 
 async def test_offsets_choose_and_what_retention_took_is_told(settings, pool):
