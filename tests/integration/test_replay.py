@@ -255,7 +255,7 @@ async def test_no_more_is_published_than_the_workers_have_room_for(settings, poo
     task = asyncio.create_task(publishing(settings, pool, replay, told=told.append, most_open=5))
 
     # Nobody consumes: what is in front of the workers is the topic's.
-    await eventually(lambda: told and told[-1].waits_for)
+    await eventually(lambda: told and told[-1].waits_for and "5 events" in told[-1].waits_for)
     assert (await table.find(pool, replay.id)).published == 5
     # Parked for want of an installation: the rest waits in its own topic, not in Postgres.
     async with working(settings, runs.handler):
