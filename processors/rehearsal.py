@@ -111,7 +111,8 @@ class Rehearsal:
         )
 
     async def _pairs(self, record: Record, registry: Registry) -> tuple[RehearsedPair, ...]:
-        handlers = () if record.envelope.reason else registry.for_type(record.envelope.type)
+        known = () if record.envelope.reason else registry.for_type(record.envelope.type)
+        handlers = [each for each in known if record.is_for(each.name)]
         if not handlers:
             return ()
         replayed = msgspec.structs.replace(
@@ -125,6 +126,7 @@ class Rehearsal:
             [
                 await self._pair(replayed, handler, element, event)
                 for element, event in enumerate(events)
+                if record.has(element)
                 for handler in sorted(handlers, key=place)
             ]
         )

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 
 import msgspec
 
+from levelgate.highlevel.lanes import SHARES
 from processors.pairs import Record
 from processors.registry import Registry
 from processors.replays.cursor import Gap
@@ -17,12 +18,6 @@ _SQL = queries(__file__)
 
 _QUERY_TIMEOUT_S = 30.0
 _TELL_EVERY = 1000
-
-REPLAY_SHARE = 0.25
-"""Of a tenant's API budget, what replays may spend while there is other work."""
-
-DAY_CALLS = 200_000
-"""API calls that an app may make for a tenant in a day (facts.md, Rate limits)."""
 
 UNMEASURED_CALLS = 1.0
 """API calls of a run of a handler that has not run lately."""
@@ -115,7 +110,7 @@ def estimate(
     by_tenant = _by_tenant(counts, registry, calls)
     rate_s = types.total() / rate
     busiest = max((each.api_calls for each in by_tenant), default=0)
-    budget_s = busiest * vendor.burst_interval_s / (vendor.burst_calls * REPLAY_SHARE)
+    budget_s = busiest * vendor.burst_interval_s / (vendor.burst_calls * SHARES["replay"])
     return Plan(
         total=types.total(),
         by_type=dict(types.most_common()),
@@ -128,7 +123,7 @@ def estimate(
         api_calls=sum(each.api_calls for each in by_tenant),
         duration_s=round(max(rate_s, budget_s), 1),
         is_bound_by_budget=budget_s > rate_s,
-        over_day_budget=tuple(each for each in by_tenant if each.api_calls > DAY_CALLS),
+        over_day_budget=tuple(each for each in by_tenant if each.api_calls > vendor.daily_calls),
         gaps=tuple(gaps),
     )
 

@@ -51,7 +51,9 @@ async def open_source(settings: Settings, pool: Pool, selection: Selection, curs
         yield TopicSource(consumer, selection, cursor)
 
 
-async def selected(settings: Settings, pool: Pool, selection: Selection, cursor: Cursor) -> AsyncIterator[Record]:
+async def selected(
+    settings: Settings, pool: Pool, selection: Selection, cursor: Cursor
+) -> AsyncGenerator[Record, None]:
     """Yield the events of a selection, from a cursor of `frozen` on, its limit kept.
 
     `envelope.replay_handlers` of each names the handlers that it is for (none: all of its type),

@@ -190,10 +190,10 @@ async def test_a_version_that_fails_where_the_other_one_does_not_differs(told, m
     assert differing["failures"] == {"old": [], "new": ["retry: TypeError"]}
 
 
-async def test_no_more_events_are_run_than_were_asked_for(told):
+async def test_events_are_told_in_the_order_in_which_they_were_read(told):
     records = [event("ContactDelete", firstName=str(n)) for n in range(20)]
 
-    _, (*pairs, last) = await told(*records, dry_run=True, most=7)
+    _, (*pairs, last) = await told(*records, dry_run=True)
 
-    assert last["summary"]["events"] == 7
-    assert [p["delivery"] for p in pairs if p["handler"].endswith("farewell")] == [r.envelope.id for r in records[:7]]
+    assert last["summary"]["events"] == 20
+    assert [p["delivery"] for p in pairs if p["handler"].endswith("farewell")] == [r.envelope.id for r in records]

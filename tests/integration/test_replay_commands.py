@@ -11,6 +11,7 @@ import pytest
 
 from processors.replays import table
 from schemas.topics import Topics
+from tests.support import recording_handlers
 from tests.support.deliveries import delivery, publish
 from tests.support.eventually import eventually
 from tests.support.kafka_records import published
@@ -183,3 +184,23 @@ async def test_a_plan_counts_by_type_and_tenant_and_estimates_calls_and_time(set
         assert (await replay(settings, *wrong))[0] == 2
     code, _, errors = await replay(settings, "plan", "--handler", "nobody")
     assert (code, "levelgate handlers" in errors) == (1, True)
+
+
+async def test_a_dry_run_and_a_comparison_by_command_leave_nothing_behind(settings, pool):
+    await pool.execute(recording_handlers.TABLE)
+    wanted = [delivery(settings.kafka, tenant="location-1", entity=f"contact-{n}") for n in range(5)]
+    other = delivery(settings.kafka, tenant="location-2")
+    await publish(settings.kafka, [*wanted, other])
+
+    code, output, errors = await replay(settings, "start", "--tenant", "location-1", "--dry-run", "--json")
+    *pairs, last = map(orjson.loads, output.splitlines())
+    assert (code, last["summary"]["events"]) == (0, 5), errors
+    assert [(p["delivery"], p["handler"]) for p in pairs] == [(r.envelope.id, "recording") for r in wanted]
+
+    module = recording_handlers.__name__
+    code, output, errors = await replay(settings, "start", "--all", "--limit", "3", "--handlers", module, "--compare")
+    assert (code, "3 equal, 0 different" in output) == (0, True), errors
+
+    assert await pool.fetchval("SELECT count(*) FROM runs") == 0
+    assert await only(pool) is None
+    assert [r for r in await published(settings.kafka) if r.topic == Topics(settings.kafka).replay] == []

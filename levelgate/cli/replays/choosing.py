@@ -145,7 +145,7 @@ def show_plan(plan: "Plan", *, as_json: bool) -> None:
     if not plan.total:
         click.echo("no event fits")
         for gap in plan.gaps:
-            click.echo(_gap(gap))
+            click.echo(gap_sentence(gap))
         return
     types = [list(each) for each in plan.by_type.items()]
     print_table(("type", "events"), [*_top(types), ["all", plan.total]], empty="", totals=True)
@@ -180,10 +180,11 @@ def _told(plan: "Plan") -> list[str]:
     if plan.over_day_budget:
         who = ", ".join(f"{each.tenant} ({each.api_calls})" for each in plan.over_day_budget[:_SHOWN])
         lines.append(f"MORE THAN A DAY'S API BUDGET for {who}: live events of theirs would be parked")
-    return lines + [_gap(each) for each in plan.gaps]
+    return lines + [gap_sentence(each) for each in plan.gaps]
 
 
-def _gap(gap: "Gap") -> str:
+def gap_sentence(gap: "Gap") -> str:
+    """Say what retention took of what was chosen."""
     since = f"what was received before {cell(gap.kept_from)}" if gap.kept_from else "what was before it"
     return f"{gap.topic}, partition {gap.partition} begins at offset {gap.first_offset}: {since} is gone"
 

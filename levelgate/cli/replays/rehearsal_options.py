@@ -1,6 +1,7 @@
 """The options of `replay start` that make a rehearsal of it; imports nothing of what that needs."""
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any, NamedTuple, TypeVar
 
 import click
@@ -17,7 +18,6 @@ class RehearsalOptions(NamedTuple):
     """Of handlers to run instead of those that settings name, or to compare them with."""
     allow_reads: bool = False
     with_body: bool = False
-    most: int | None = None
 
     @property
     def is_wanted(self) -> bool:
@@ -32,7 +32,7 @@ class RehearsalOptions(NamedTuple):
 
 
 def rehearsal_options(command: Command) -> Command:
-    """Give a command the options of a rehearsal, but for `--json` and `--limit`."""
+    """Give a command the options of a rehearsal, but for `--json`; it gets them as `rehearsal`."""
     options = [
         click.option("--dry-run", is_flag=True, help="Publish nothing: run the handlers here and print their calls."),
         click.option("--compare", "compares", is_flag=True, help="Print where the calls of --handlers would differ."),
@@ -40,7 +40,13 @@ def rehearsal_options(command: Command) -> Command:
         click.option("--allow-reads", is_flag=True, help="Let a rehearsal read from HighLevel's API; never write."),
         click.option("--body", "with_body", is_flag=True, help="Print bodies of calls too: your customers' data."),
     ]
-    given: Any = command
+
+    @wraps(command)
+    def rehearsing(**given: Any) -> Any:  # noqa: ANN401 -- the command's own
+        named = {name: given.pop(name) for name in RehearsalOptions._fields}
+        return command(rehearsal=RehearsalOptions(**named), **given)
+
+    given: Any = rehearsing
     for option in reversed(options):
         given = option(given)
     return given  # type: ignore[no-any-return]

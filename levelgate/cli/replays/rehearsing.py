@@ -12,8 +12,9 @@ import click
 import msgspec
 from prometheus_client import CollectorRegistry
 
-from levelgate.cli.connections import open_pool
+from levelgate.cli.connections import kafka_errors, open_pool, run
 from levelgate.cli.output import Reporter, print_json, print_line, print_table
+from levelgate.cli.replays.choosing import gap_sentence
 from levelgate.cli.replays.rehearsal_options import RehearsalOptions
 from levelgate.cli.replays.rehearsal_report import ComparisonReport, DryRunReport
 from levelgate.highlevel.client import HighLevelClient
@@ -25,9 +26,34 @@ from processors.pairs import Record
 from processors.registry import Registry, load_registry
 from processors.rehearsal import Compared, Rehearsal, Rehearsed, in_order
 from processors.rehearsed_calls import Reads
+from processors.replays.reading import frozen, selected
+from processors.replays.selection import Selection, resolved
+from processors.sql import Pool
 from schemas.errors import LevelgateError
 from schemas.metrics import ApiMetrics
-from schemas.settings import Settings, parse_token_keys
+from schemas.settings import Settings, load_settings, parse_token_keys
+
+
+def rehearse_selection(selection: Selection, options: RehearsalOptions, *, as_json: bool) -> bool:
+    """Rehearse what a replay of `selection` would run; returns and raises as `rehearse` does."""
+    handlers = _running_handlers(load_settings(), () if options.compares else options.modules).handlers
+    chosen = resolved(selection, handlers)
+
+    async def act(settings: Settings) -> bool:
+        async with open_pool(settings) as pool:
+            return await rehearse(settings, _read(settings, pool, chosen), options, total=None, as_json=as_json)
+
+    return run(act)
+
+
+async def _read(settings: Settings, pool: Pool, selection: Selection) -> AsyncGenerator[Record, None]:
+    with kafka_errors(settings.kafka):
+        cursor, gaps = await frozen(settings, pool, selection)
+        for gap in gaps:
+            Reporter().say(gap_sentence(gap))
+        async with aclosing(selected(settings, pool, selection, cursor)) as records:
+            async for record in records:
+                yield record
 
 
 async def rehearse(
@@ -43,15 +69,13 @@ async def rehearse(
     `total`: how many records there are, where that is known. Returns False where a comparison found a difference.
     Raises Misconfigured for modules that can't be used, and what the connections raise.
     """
-    expected = total if total is None or options.most is None else min(total, options.most)
     work = _compare if options.compares else _dry_run
-    async with aclosing(_first(records, options.most)) as limited:
-        return await work(settings, limited, options, total=expected, as_json=as_json)
+    return await work(settings, records, options, total=total, as_json=as_json)
 
 
 async def _dry_run(
     settings: Settings,
-    records: AsyncIterator[Record],
+    records: AsyncIterable[Record],
     options: RehearsalOptions,
     *,
     total: int | None,
@@ -78,7 +102,7 @@ async def _dry_run(
 
 async def _compare(
     settings: Settings,
-    records: AsyncIterator[Record],
+    records: AsyncIterable[Record],
     options: RehearsalOptions,
     *,
     total: int | None,
@@ -132,15 +156,6 @@ def _both_versions(settings: Settings, modules: tuple[str, ...]) -> tuple[Regist
     if not settings.handlers:
         raise LevelgateError("there is nothing to compare with: LEVELGATE_HANDLERS names no module")
     return load_registry(settings.handlers, ()), load_registry(modules, ())
-
-
-async def _first(records: AsyncIterable[Record], most: int | None) -> AsyncGenerator[Record, None]:
-    taken = 0
-    async for record in records:
-        yield record
-        taken += 1
-        if taken == most:
-            return
 
 
 def _print(told: Iterable[Any], *, as_json: bool) -> None:

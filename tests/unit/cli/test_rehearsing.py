@@ -30,7 +30,6 @@ def pair(*calls, error=None):
 
 def test_options_that_make_no_rehearsal_are_wrong_usage():
     assert not RehearsalOptions().is_wanted
-    assert not RehearsalOptions(most=5).is_wanted
     assert RehearsalOptions(dry_run=True, allow_reads=True, with_body=True, modules=("new",)).is_wanted
     assert RehearsalOptions(compares=True, modules=("new",)).is_wanted
     for wrong in (

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from levelgate.cli.replays.choosing import span
 from processors.registry import Handler, Registry
 from processors.replays.pace import Pace
-from processors.replays.plan import DAY_CALLS, Kind, estimate
+from processors.replays.plan import Kind, estimate
 from schemas.settings import Vendor
 
 
@@ -50,9 +50,7 @@ def test_the_time_is_the_rates_or_the_busiest_tenants_whichever_is_longer():
 
 
 def test_tenants_that_would_need_more_than_a_days_calls_are_named():
-    plan = planned(
-        {Kind("demo", "big", "NoteCreate", ()): DAY_CALLS + 1, Kind("demo", "small", "NoteCreate", ()): DAY_CALLS}
-    )
+    plan = planned({Kind("demo", "big", "NoteCreate", ()): 200_001, Kind("demo", "small", "NoteCreate", ()): 200_000})
 
     assert [each.tenant for each in plan.over_day_budget] == ["big"]
 
