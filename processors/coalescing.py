@@ -37,8 +37,8 @@ class Place(msgspec.Struct, eq=False):
     finished: Callable[[bool], None]
     """Called later, once: True when each pair and the index row are in Postgres, False where the partition was
     another's by then."""
-    behind: Callable[[], list["Place"]]
-    """What waits in the lane under the same epoch, at most `MOST`, the oldest first."""
+    behind: Callable[["Place"], list["Place"]]
+    """What waits in the lane of a place under the same epoch, at most `MOST`, the oldest first."""
     folded: set[str] = msgspec.field(default_factory=set)
     """Names of handlers that an earlier delivery's run did this one by."""
 
@@ -121,7 +121,7 @@ async def gather(
 
     Leaves out what is recorded already, or runs elsewhere.
     """
-    chosen = foldable(handler, place.behind(), handlers_of)
+    chosen = foldable(handler, place.behind(place), handlers_of)
     if not chosen:
         return None
     recorded = await asyncio.gather(*(ledger.recorded(each.record) for each in chosen))

@@ -9,7 +9,7 @@ from types import ModuleType
 from processors.app import build_worker
 from schemas.settings import Settings
 
-_GC_THRESHOLDS = (100_000, 50, 100)
+_GC_THRESHOLDS = (50_000, 10, 10)
 
 
 def collect_less_often() -> None:

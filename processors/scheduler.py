@@ -68,7 +68,7 @@ class Scheduler:
 
     def add(self, record: Record, *, epoch: int, finished: Callable[[bool], None]) -> None:
         """Queue a delivery behind the earlier ones of its entity; `finished` as in `Place`."""
-        place = Place(record, epoch, finished, lambda: self._behind(place))
+        place = Place(record, epoch, finished, self._behind)
         self._add(record, lambda: self._dispatcher.dispatch(place), place)
 
     def add_turn(self, record: Record, begin: Callable[[], None]) -> None:

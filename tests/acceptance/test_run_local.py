@@ -171,7 +171,8 @@ class TestOnAStackThatIsUp:
         assert burst.returncode == 0, errors
         assert len(recorded) < done_before + _BURST, "the kill came in the middle"
         assert (result["sent"], result["accepted"], result["states"]) == (_BURST, _BURST, {"handled": _BURST})
-        assert result["recorded_reads"] == _BURST
+        # Updates of one contact that wait together are done by one read.
+        assert _BURST // 2 < result["recorded_reads"] <= _BURST
         # In flight is what runs and what has ended and is not recorded yet: at most twice the concurrency.
         assert 0 <= result["ran_twice"] <= 2 * Worker().concurrency
         # A run that is kept is a row: what was recorded before the kill has one, and so did not run again.
