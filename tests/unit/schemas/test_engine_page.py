@@ -9,6 +9,7 @@ from levelgate.highlevel.installations import State as InstallationState
 from processors.brake import State as BrakeState
 from processors.circuit import State as CircuitState
 from processors.partitions import Phase
+from processors.replays.states import STATES
 from processors.shares import WEIGHTS
 
 
@@ -31,6 +32,7 @@ def test_each_file_that_it_names_exists(page, request):
         [state.value for state in CircuitState],
         [state.value for state in BrakeState],
         get_args(InstallationState),
+        [*STATES, "interrupted"],
         WEIGHTS,
     ],
 )
