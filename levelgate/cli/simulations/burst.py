@@ -26,8 +26,8 @@ def command(*, count: int, tenants: int, app: str | None, within_s: float, as_js
     """Send many contact events over many locations, and follow them until each is handled, parked or dead.
 
     The locations are made and the app is installed on them in bulk; what is installed stays. Then counts by state, and
-    how often the simulator was asked for a contact: once for each event, so that what is above ran twice, or was cut
-    off and ran again.
+    how often the simulator was asked for a contact: once for each event, or for several of a contact that waited
+    together. What was asked beyond what is recorded ran twice, or was cut off and ran again.
     """
     from levelgate.cli.connections import open_pool, run
     from levelgate.cli.local_settings import demo_app
