@@ -30,6 +30,7 @@ from processors.dead_letters import DeadLetters
 from processors.dispatch import Dispatcher
 from processors.due import DuePairs
 from processors.holds import Holds
+from processors.intake import Intake
 from processors.ledger import POSTGRES_AWAY, Beside, Ledger
 from processors.outages import HIGHLEVEL, POSTGRES, Outages
 from processors.outbox import Outbox
@@ -46,6 +47,7 @@ from processors.watchdog import Watchdog
 from schemas.logs import get_logger
 from schemas.metrics import ApiMetrics, WorkerMetrics
 from schemas.settings import Settings, parse_token_keys
+from schemas.topics import Topics
 
 log = get_logger(__name__)
 
@@ -174,8 +176,17 @@ class Worker:
             is_running=dispatcher.is_running,
             metrics=self._metrics,
         )
-        consumer = self._consumer = Consumer(
+        intake = Intake(
             apps=self._settings.apps,
+            topics=Topics(kafka),
+            tenant_backlog=worker.tenant_backlog,
+            ledger=ledger,
+            scheduler=scheduler,
+            shelf=shelf,
+            metrics=self._metrics,
+        )
+        consumer = self._consumer = Consumer(
+            intake=intake,
             kafka=kafka,
             worker=worker,
             max_body_bytes=self._settings.receiver.max_body_bytes,
@@ -184,7 +195,6 @@ class Worker:
             parking=parking,
             lines=lines,
             scheduler=scheduler,
-            shelf=shelf,
             metrics=self._metrics,
             is_held=lambda: self._outages.is_open,
             claimed=budgets.claimed,

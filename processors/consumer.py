@@ -13,7 +13,7 @@ What Kafka's client does behind our back, and what is done about each (aiokafka 
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
@@ -29,16 +29,12 @@ from aiokafka.errors import (
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
 from levelgate.broker import client_options
+from processors.intake import Intake
 from processors.ledger import POSTGRES_AWAY, Ledger
-from processors.ledger_rows import PairEntry
 from processors.ownership import Ownership
-from processors.pairs import LIVE, Record
 from processors.parking import Lines, Parking
 from processors.partitions import Number, Phase, by_number
-from processors.records import ENVELOPE_HANDLER, burial, is_broken, read
 from processors.scheduler import Scheduler
-from processors.shelving import Shelf
-from schemas.ids import AppName
 from schemas.logs import get_logger
 from schemas.metrics import WorkerMetrics
 from schemas.settings import Kafka, Worker
@@ -61,7 +57,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
     def __init__(  # noqa: PLR0913 -- the composition root hands over each part by name
         self,
         *,
-        apps: Collection[AppName],
+        intake: Intake,
         kafka: Kafka,
         worker: Worker,
         max_body_bytes: int,
@@ -70,7 +66,6 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         parking: Parking,
         lines: Lines,
         scheduler: Scheduler,
-        shelf: Shelf,
         metrics: WorkerMetrics,
         is_held: Callable[[], bool],
         claimed: Callable[[], None],
@@ -79,7 +74,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         self._failed = failed
         self._claimed = claimed
         self._is_held = is_held
-        self._apps = frozenset(apps)
+        self._intake = intake
         self._kafka = kafka
         self._worker = worker
         self._topics = Topics(kafka)
@@ -89,19 +84,21 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         self._parking = parking
         self._lines = lines
         self._scheduler = scheduler
-        self._shelf = shelf
         self._metrics = metrics
         self._numbers: dict[int, Number] = {}
         self._paused: set[TopicPartition] = set()
         self._committed: dict[TopicPartition, int] = {}
         self._commit_lock = asyncio.Lock()
-        self.moves = 0
-        """Deliveries read and deliveries finished, ever: what the watchdog looks at."""
         self._claiming: asyncio.Task[None] | None = None
         self._in_group = False
         self._stopping = False
         self._stopped = asyncio.Event()
         self._client: AIOKafkaConsumer | None = None
+
+    @property
+    def moves(self) -> int:
+        """Deliveries read and deliveries finished, ever: what the watchdog looks at."""
+        return self._intake.moves
 
     @property
     def active(self) -> dict[int, int]:
@@ -210,53 +207,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
             with contextlib.suppress(IllegalStateError):  # not assigned any more: its new owner reads it
                 client.seek(tp, records[0].offset)
             return
-        family = self._topics.family(tp.topic)
-        for each in records:
-            record = read(each)
-            if not held.take(tp, record):
-                continue
-            app = record.envelope.app
-            # Only a foreign writer can name an app that settings don't: the label stays a closed set.
-            self.moves += 1
-            self._metrics.consumed.labels(app if app in self._apps else "other", family).inc()
-            finished = self._finisher(held, tp, record.offset)
-            if is_broken(record):
-                self._bury(record, held.epoch, finished)
-            else:
-                self._hand_over(held, record, finished)
-
-    def _hand_over(self, held: Number, record: Record, finished: Callable[[bool], None]) -> None:
-        """Give a delivery its turn, or park it where its tenant has too much in memory: what waits before it first."""
-        if record.run == LIVE and held.is_backlog(record, most=self._worker.tenant_backlog):
-            waiting = self._scheduler.waiting(record)
-            if all(self._may_be_parked(held, each) for each in (*(place.record for place in waiting), record)):
-                self._scheduler.withdraw(record)
-                for place in waiting:
-                    self._set_aside(held, place.record, place.finished)
-                self._set_aside(held, record, finished)
-                return
-        self._scheduler.add(record, epoch=held.epoch, finished=finished)
-
-    def _set_aside(self, held: Number, record: Record, finished: Callable[[bool], None]) -> None:
-        held.set_aside(TopicPartition(record.topic, record.partition), record.offset)
-        self._shelf.put(record, epoch=held.epoch, finished=finished)
-
-    def _may_be_parked(self, held: Number, record: Record) -> bool:
-        """Whether nothing of a delivery runs: neither a copy of it, nor it itself as the follower of another's run."""
-        return held.is_single(record) and not self._shelf.is_running(record)
-
-    def _finisher(self, held: Number, tp: TopicPartition, offset: int) -> Callable[[bool], None]:
-        def finished(ours: bool) -> None:  # noqa: FBT001 -- the ledger's callback
-            if ours:
-                self.moves += 1
-                held.finish(tp, offset)
-
-        return finished
-
-    def _bury(self, record: Record, epoch: int, finished: Callable[[bool], None]) -> None:
-        self._metrics.dead.labels(ENVELOPE_HANDLER, "broken").inc()
-        pair = record.pair(ENVELOPE_HANDLER, 0)
-        self._ledger.put(PairEntry(epoch, record, pair, burial(), False, finished))  # noqa: FBT003 -- was_parked
+        self._intake.take(held, tp, records)
 
     async def _skip_lost(self, client: AIOKafkaConsumer, offsets: dict[TopicPartition, int]) -> None:
         """Go on at the earliest record where retention took what was to be read next."""
