@@ -6,18 +6,19 @@ A count that differs is reported; changing it is a documented procedure.
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from ssl import create_default_context
 from typing import Any
 
 import msgspec
+from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, for_code
 
 from schemas.errors import LevelgateError
 from schemas.settings import Kafka
-from schemas.topics import Topics
+from schemas.topics import Topics, max_message_bytes
 
 _REQUEST_TIMEOUT_S = 30.0
 _CLOSE_TIMEOUT_S = 5.0
@@ -77,6 +78,39 @@ def client_options(kafka: Kafka) -> dict[str, Any]:
         options["sasl_plain_username"] = kafka.sasl_username
         options["sasl_plain_password"] = kafka.sasl_password.get_secret_value() if kafka.sasl_password else None
     return options
+
+
+@asynccontextmanager
+async def open_reader(kafka: Kafka, max_body_bytes: int) -> AsyncIterator[AIOKafkaConsumer]:
+    """Yield a client without a group: it reads, and nobody's offsets move. Raises KafkaError, TimeoutError."""
+    consumer = AIOKafkaConsumer(
+        **client_options(kafka),
+        enable_auto_commit=False,
+        auto_offset_reset="none",
+        max_partition_fetch_bytes=max_message_bytes(max_body_bytes),
+    )
+    try:
+        async with asyncio.timeout(_REQUEST_TIMEOUT_S):
+            await consumer.start()
+        # One that is stopped before its own tasks have begun raises CancelledError (aiokafka 0.14).
+        await asyncio.sleep(0)
+        yield consumer
+    finally:
+        # Cancelled while it takes leave of an assignment, aiokafka's fetcher forgets that it was, and never ends.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_TIMEOUT_S):
+                await consumer.stop()
+
+
+async def is_member(kafka: Kafka, group: str, client_id: str) -> bool:
+    """Return whether the broker has a client in a group that is not rebalancing just now. Raises LevelgateError."""
+    async with _admin(kafka) as admin, asyncio.timeout(_REQUEST_TIMEOUT_S):
+        answers = await admin.describe_consumer_groups([group])
+    groups = [each for answer in answers for each in answer.to_object()["groups"]]
+    return any(
+        each["state"] == "Stable" and client_id in {member["client_id"] for member in each["members"]}
+        for each in groups
+    )
 
 
 async def describe_topics(kafka: Kafka, max_body_bytes: int) -> tuple[TopicState, ...]:

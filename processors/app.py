@@ -186,6 +186,7 @@ class Worker:
             metrics=self._metrics,
         )
         consumer = self._consumer = Consumer(
+            name=self.name,
             intake=intake,
             kafka=kafka,
             worker=worker,

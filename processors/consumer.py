@@ -12,6 +12,8 @@ What Kafka's client does behind our back, and what is done about each (aiokafka 
 
 import asyncio
 import contextlib
+import math
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
@@ -28,13 +30,14 @@ from aiokafka.errors import (
 )
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
-from levelgate.broker import client_options
+from levelgate.broker import client_options, is_member
 from processors.intake import Intake
 from processors.ledger import POSTGRES_AWAY, Ledger
 from processors.ownership import Ownership
 from processors.parking import Lines, Parking
 from processors.partitions import Number, Phase, by_number
 from processors.scheduler import Scheduler
+from schemas.errors import LevelgateError
 from schemas.logs import get_logger
 from schemas.metrics import WorkerMetrics
 from schemas.settings import Kafka, Worker
@@ -51,12 +54,17 @@ _MOST_UNWRITTEN = 5000
 """Entries that wait for the ledger: beyond it nothing more is read, so that a slow Postgres does not fill memory."""
 
 
+class NoMember(LevelgateError):
+    """The broker does not count this worker among its group's members."""
+
+
 class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
     """One member of the group; `run` is its task, `stop` ends it in order."""
 
     def __init__(  # noqa: PLR0913 -- the composition root hands over each part by name
         self,
         *,
+        name: str,
         intake: Intake,
         kafka: Kafka,
         worker: Worker,
@@ -71,6 +79,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         claimed: Callable[[], None],
         failed: Callable[[BaseException], None],
     ) -> None:
+        self._name = name
         self._failed = failed
         self._claimed = claimed
         self._is_held = is_held
@@ -91,6 +100,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         self._commit_lock = asyncio.Lock()
         self._claiming: asyncio.Task[None] | None = None
         self._in_group = False
+        self._assigned_at = -math.inf
         self._stopping = False
         self._stopped = asyncio.Event()
         self._client: AIOKafkaConsumer | None = None
@@ -135,6 +145,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
             return
         self._metrics.fenced.inc()
         held.phase = Phase.CLAIMING
+        self._assigned_at = -math.inf
         self._lines.drop(number)
         self._apply_pauses()
         self._start_claiming()
@@ -158,6 +169,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         while not self._stopped.is_set():
             client = AIOKafkaConsumer(
                 **client_options(self._kafka),
+                client_id=self._name,
                 group_id=self._worker.group,
                 enable_auto_commit=False,
                 auto_offset_reset="none",
@@ -249,6 +261,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         self._committed = {}
         self._numbers = by_number(partitions, self._topics.consumed(), replay=self._topics.replay)
         self._in_group = True
+        self._assigned_at = time.monotonic()
         odd = sorted(n.number for n in self._numbers.values() if n.phase is Phase.ODD)
         if odd:
             log.error("partitions_odd", partitions=odd, hint="partition counts differ: levelgate topics show")
@@ -306,15 +319,26 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
             try:
                 await self._find_positions(waiting)
                 for held in waiting:
+                    await self._sure_of_membership()
                     held.epoch = await self._ownership.claim(held.number)
                     self._lines.load(held.number, await self._parking.lines(held.number))
                     self._claimed()
                     held.phase = Phase.ACTIVE
-            except (*POSTGRES_AWAY, KafkaError) as error:
+            except (*POSTGRES_AWAY, KafkaError, LevelgateError) as error:
                 log.warning("claim_failed", error=type(error).__name__)
                 await asyncio.sleep(_RETRY_S)
         self._apply_pauses()
         log.info("partitions_claimed", partitions=sorted(self.active))
+
+    async def _sure_of_membership(self) -> None:
+        """Raise NoMember where the assignment is not fresh and the group has gone on without us.
+
+        A worker that was frozen and wakes up does not know that yet: taking a number over then would fence its owner.
+        """
+        if time.monotonic() - self._assigned_at < self._worker.session_timeout_s / 2:
+            return
+        if not await is_member(self._kafka, self._worker.group, self._name):
+            raise NoMember("the group goes on without this worker, or is rebalancing")
 
     async def _find_positions(self, numbers: Iterable[Number]) -> None:
         """Start each partition at its committed offset, else at its earliest record; never at its end."""

@@ -3,10 +3,9 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 
-from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
-from levelgate.broker import client_options
+from levelgate.broker import describe_topics, open_reader
 from processors.deliveries import Trace
 from processors.records import read
 from schemas.settings import Kafka
@@ -18,29 +17,23 @@ _POLL_MS = 500
 _TIMEOUT_S = 30.0
 
 
-async def find_recent(kafka: Kafka, delivery: str, *, app: str | None = None) -> Trace | None:
+async def find_recent(kafka: Kafka, max_body_bytes: int, delivery: str, *, app: str | None = None) -> Trace | None:
     """Return a delivery of the last 15 minutes as accepted (or quarantined), None where no topic has it.
 
     Reads from the time on to the topics' ends as of now, outside of any group. Raises KafkaError, TimeoutError.
     """
     topics = Topics(kafka)
     since_ms = int((datetime.now(UTC) - LOOK_BACK).timestamp() * 1000)
-    async with (
-        asyncio.timeout(_TIMEOUT_S),
-        AIOKafkaConsumer(**client_options(kafka), enable_auto_commit=False, auto_offset_reset="earliest") as consumer,
-    ):
-        names = [name for name in topics.consumed() if name != topics.replay]
-        existing = await consumer.topics()
-        partitions = [
-            TopicPartition(name, number)
-            for name in names
-            if name in existing
-            for number in sorted(consumer.partitions_for_topic(name) or ())
-        ]
+    names = [name for name in topics.consumed() if name != topics.replay]
+    # A consumer without a subscription may have forgotten by now which partitions there are.
+    counts = {each.name: each.partitions for each in await describe_topics(kafka, max_body_bytes)}
+    partitions = [TopicPartition(name, number) for name in names for number in range(counts[name])]
+    async with asyncio.timeout(_TIMEOUT_S), open_reader(kafka, max_body_bytes) as consumer:
         ends = await consumer.end_offsets(partitions)
         starts = await consumer.offsets_for_times(dict.fromkeys(partitions, since_ms))
         left = {tp: ends[tp] for tp in partitions if starts[tp] is not None and starts[tp].offset < ends[tp]}
-        consumer.assign(list(left))
+        if left:
+            consumer.assign(list(left))
         for tp in left:
             consumer.seek(tp, starts[tp].offset)
         while left:

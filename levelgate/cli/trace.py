@@ -39,7 +39,7 @@ def command(*, delivery_id: str, app: str | None, as_json: bool) -> None:
             if found := await deliveries.trace(pool, delivery_id, app=app):
                 return found
             with kafka_errors(settings.kafka):
-                recent = await find_recent(settings.kafka, delivery_id, app=app)
+                recent = await find_recent(settings.kafka, settings.receiver.max_body_bytes, delivery_id, app=app)
             # A worker may have read it between the two looks.
             return await deliveries.trace(pool, delivery_id, app=app) or ([recent] if recent else [])
 

@@ -5,11 +5,12 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Protocol
 
+from levelgate.broker import open_reader
 from processors.pairs import Record
 from processors.replays.cursor import Cursor, Gap
 from processors.replays.dead import DeadSource, freeze_dead
 from processors.replays.selection import Selection
-from processors.replays.topics import TopicSource, freeze, open_reader
+from processors.replays.topics import TopicSource, freeze
 from processors.sql import Pool
 from schemas.settings import Settings
 

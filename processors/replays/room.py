@@ -10,9 +10,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
-from levelgate.broker import client_options, describe_topics
+from levelgate.broker import client_options, describe_topics, open_reader
 from processors.replays.table import count_parked
-from processors.replays.topics import open_reader
 from processors.sql import Pool
 from schemas.errors import LevelgateError
 from schemas.settings import Settings

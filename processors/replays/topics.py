@@ -1,9 +1,7 @@
 """Reads events from their topics, outside of any group: from the cursor to the ends that were set at the beginning."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -12,44 +10,21 @@ from aiokafka.errors import OffsetOutOfRangeError
 from aiokafka.partitioner import murmur2
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
-from levelgate.broker import client_options, describe_topics
+from levelgate.broker import describe_topics
 from processors.pairs import Record
 from processors.records import read
 from processors.replays.cursor import Cursor, Gap, Range
 from processors.replays.selection import Selection
 from schemas.errors import LevelgateError
 from schemas.settings import Kafka
-from schemas.topics import Topics, max_message_bytes
+from schemas.topics import Topics
 
 _POLL_MS = 500
 _POLL_RECORDS = 500
 _CALL_TIMEOUT_S = 30.0
-_CLOSE_TIMEOUT_S = 5.0
 
 LATE = timedelta(hours=1)
 """How long after its receipt a record may have been published, at most: reading goes on for so long behind `until`."""
-
-
-@asynccontextmanager
-async def open_reader(kafka: Kafka, max_body_bytes: int) -> AsyncIterator[AIOKafkaConsumer]:
-    """Yield a client without a group: it reads, and nobody's offsets move. Raises KafkaError, TimeoutError."""
-    consumer = AIOKafkaConsumer(
-        **client_options(kafka),
-        enable_auto_commit=False,
-        auto_offset_reset="none",
-        max_partition_fetch_bytes=max_message_bytes(max_body_bytes),
-    )
-    try:
-        async with asyncio.timeout(_CALL_TIMEOUT_S):
-            await consumer.start()
-        # One that is stopped before its own tasks have begun raises CancelledError (aiokafka 0.14).
-        await asyncio.sleep(0)
-        yield consumer
-    finally:
-        # Cancelled while it takes leave of an assignment, aiokafka's fetcher forgets that it was, and never ends.
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_CLOSE_TIMEOUT_S):
-                await consumer.stop()
 
 
 async def freeze(
@@ -160,7 +135,7 @@ class TopicSource:
 
     def _take_up(self) -> bool:
         """Assign the next ranges, one of a partition at a time, when those before are read; False at the end."""
-        # Never an empty assignment: see `open_reader`.
+        # Never an empty assignment: see `broker.open_reader`.
         if not self._left and self._waiting:
             for each in self._waiting:
                 self._left.setdefault(TopicPartition(each.topic, each.partition), each)
