@@ -19,8 +19,8 @@ help: ## Show this list
 run-local: $(READY) ## Run the whole pipeline here until Ctrl-C (RUN_LOCAL=native|compose forces one)
 	@exec $(RUN) levelgate run-local
 
-test: $(READY) ## Run the unit and integration tests (ARGS='-k word' to choose)
-	@$(RUN) pytest --ignore=tests/containers $(ARGS)
+test: $(READY) ## Run the unit and integration tests, two files at a time (ARGS='-k word' to choose, '-n 0' for one)
+	@$(RUN) pytest --ignore=tests/containers -n 2 --dist loadfile $(ARGS)
 
 test-containers: $(READY) ## Try the image and the compose file, where a Docker engine answers
 	@if docker info >/dev/null 2>&1; then $(RUN) pytest tests/containers $(ARGS); \

@@ -4,12 +4,15 @@ Fetched by `mvn` where it is there, else by jgo from PyPI, both with whatever re
 Nothing is resolved here: the lock names every jar.
 """
 
+import fcntl
 import hashlib
 import logging
+import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 
@@ -54,19 +57,31 @@ def fetch_jars(folder: Path, *, say: Callable[[str], None], mvn: str | None = No
     # mvn takes a relative folder as one below its pom.
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    missing = [jar for jar in locked_jars() if not _is_there(folder, jar)]
-    if not missing:
-        return
-    mvn = mvn or shutil.which("mvn")
-    say(f"fetching {len(missing)} jars of Kafka with {'mvn' if mvn else 'jgo'}, once")
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".new-") as new:
-        arrived = Path(new)
-        if mvn:
-            _fetch_by_mvn(mvn, missing, arrived)
-        else:
-            _fetch_by_jgo(missing, arrived)
-        for jar in missing:
-            _take_over(arrived / jar.file_name, folder, jar)
+    with _alone(folder):
+        missing = [jar for jar in locked_jars() if not _is_there(folder, jar)]
+        if not missing:
+            return
+        mvn = mvn or shutil.which("mvn")
+        say(f"fetching {len(missing)} jars of Kafka with {'mvn' if mvn else 'jgo'}, once")
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".new-") as new:
+            arrived = Path(new)
+            if mvn:
+                _fetch_by_mvn(mvn, missing, arrived)
+            else:
+                _fetch_by_jgo(missing, arrived)
+            for jar in missing:
+                _take_over(arrived / jar.file_name, folder, jar)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait for other processes that fetch into the same folder: mvn's own repository bears one at a time."""
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
 
 
 def _parse(line: str) -> Jar:

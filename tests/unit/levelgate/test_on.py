@@ -61,7 +61,7 @@ def test_a_policy_that_cannot_be_meant_is_refused_where_it_is_declared(policy, e
         on(ContactCreate, **policy)
 
 
-@pytest.mark.parametrize("types", [(), (greet,), (int,)], ids=str)
+@pytest.mark.parametrize("types", [(), (greet,), (int,)], ids=["nothing", "a function", "a type"])
 def test_what_is_no_event_type_is_refused(types):
     with pytest.raises(TypeError, match="@on"):
         on(*types)
