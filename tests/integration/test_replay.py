@@ -370,3 +370,28 @@ async def test_offsets_choose_and_what_retention_took_is_told(settings, pool):
     for selection in (some, Selection(since=NOW - timedelta(days=1))):
         (gap,) = (await frozen(settings, pool, selection))[1]
         assert (gap.topic, gap.partition, gap.first_offset) == (*place, 5)
+
+
+async def test_a_replay_whose_runs_do_not_end_holds_up_nothing_that_is_live(settings, pool):
+    gate = asyncio.Event()
+
+    async def stuck(_event, ctx):
+        if ctx.delivery.replay_id:
+            await gate.wait()
+
+    async def handled_live(count):
+        query = "SELECT count(*) FROM handled WHERE run = 'live'"
+        await eventually(lambda: pool.fetchval(query), lambda done: done == count, within_s=30)
+
+    # The replay has more events than may be read and unfinished of a partition number, and than there are places.
+    settings = quick(settings, concurrency=8, partition_quota=20)
+    old, new = ([delivery(settings.kafka, entity=f"contact-{n}") for n in range(100)] for _ in range(2))
+    await publish(settings.kafka, old)
+    async with working(settings, handler(stuck)):
+        await handled_live(100)
+        replay_id = await replayed(settings, pool, Selection(tenants=("location-1",)))
+        await publish(settings.kafka, new)
+        await handled_live(200)
+        assert await pool.fetchval("SELECT count(*) FROM handled WHERE run = $1", replay_id) == 0
+        gate.set()
+        await ended(pool, replay_id, 100)
