@@ -120,21 +120,6 @@ class Reporter:
             yield advance
         self._done(f"{text}: {reached}" if total is None else f"{text}: {reached} of {total}", began)
 
-    @contextmanager
-    def counting(self, text: str) -> Iterator[Callable[[int], None]]:
-        """Show how many of something are found; how many there will be, nobody knows."""
-        began = time.monotonic()
-        found = 0
-        with self._console.status(Text(text)) as status:
-
-            def advance(count: int) -> None:
-                nonlocal found
-                found = count
-                status.update(Text(f"{text}: {count}"))
-
-            yield advance
-        self._done(f"{text}: {found}", began)
-
     def _done(self, text: str, began: float) -> None:
         line = Text("✓ ", style="green").append(text, style="default")
         self._console.print(line.append(f"  {time.monotonic() - began:.1f} s", style="dim"), soft_wrap=True)

@@ -128,7 +128,7 @@ def make_plan(selection: "Selection", rate: float) -> "tuple[Selection, Cursor, 
         async with open_pool(settings) as pool:
             with kafka_errors(settings.kafka):
                 cursor, gaps = await frozen(settings, pool, chosen)
-                with Reporter().counting("events that fit") as advance:
+                with Reporter().progress("events that fit", None) as advance:
                     counts = await plan.count(selected(settings, pool, chosen, cursor), advance)
             calls = await plan.recent_calls(pool)
         made = plan.estimate(counts, registry, calls, rate=rate, vendor=settings.vendor, gaps=gaps)
