@@ -4,7 +4,7 @@ Owns the tasks that run handlers. Knows neither Kafka nor Postgres: `add` takes 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Hashable
+from collections.abc import Awaitable, Callable, Collection, Hashable, Iterator
 from functools import partial
 from itertools import islice
 
@@ -81,8 +81,7 @@ class Scheduler:
 
     def waiting(self, record: Record) -> list[Place]:
         """Return, in order, the places of the record's entity that wait for their turn."""
-        lane, entity = _lane_of(record)
-        return [job.place for job in self._lanes[lane].waiting(entity) if job.place]
+        return list(self._in_lane(record))
 
     def withdraw(self, record: Record) -> None:
         """Take back the deliveries that `waiting` returns; what runs goes on."""
@@ -95,9 +94,13 @@ class Scheduler:
         self._lanes[lane].add(_Job(record.partition, run, place), lane=entity, tenant=tenant)
         self.pump()
 
+    def _in_lane(self, record: Record) -> Iterator[Place]:
+        lane, entity = _lane_of(record)
+        return (job.place for job in self._lanes[lane].waiting(entity) if job.place)
+
     def _behind(self, place: Place) -> list[Place]:
         number, epoch = place.record.partition, place.epoch
-        waiting = islice(self.waiting(place.record), MOST)
+        waiting = islice(self._in_lane(place.record), MOST)
         return [each for each in waiting if each.record.partition == number and each.epoch == epoch]
 
     def add_parked(self, due: DuePair, *, epoch: int, finished: Callable[[bool], None]) -> None:
