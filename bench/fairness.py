@@ -11,12 +11,11 @@ from typing import Any
 
 import orjson
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.partitioner import murmur2
 from aiokafka.structs import TopicPartition
 from prometheus_client import CollectorRegistry
 
 from bench.parts import APP, show
-from levelgate.broker import apply_topics, client_options
+from levelgate.broker import apply_topics, client_options, partition_of
 from levelgate.migrations import migrate
 from processors.app import Worker
 from processors.registry import Handler, Registry
@@ -122,4 +121,4 @@ async def _bare(settings: Settings, count: int) -> float:
 
 
 def _number(settings: Settings, tenant: str) -> int:
-    return int(murmur2(tenant.encode()) & 0x7FFFFFFF) % settings.kafka.partitions
+    return partition_of(tenant.encode(), settings.kafka.partitions)

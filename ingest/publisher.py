@@ -12,15 +12,14 @@ time-out may still be written later; the workers' ledger absorbs that.
 import asyncio
 import time
 from collections import deque
-from functools import lru_cache
 from typing import Any, Literal
 
 import msgspec
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
-from aiokafka.partitioner import murmur2
 
 from ingest.producer import cluster_answers, end_producer, open_producer, partition_counts
+from levelgate.broker import partition_of
 from schemas.envelope import Headers
 from schemas.errors import LevelgateError
 from schemas.logs import get_logger
@@ -39,7 +38,6 @@ _MAX_WAITING_BYTES = 64 * 1024 * 1024
 _RECORD_OVERHEAD_BYTES = 128
 """More than Kafka's framing of a batch with one record; its own limit has room for as much again."""
 
-_REMEMBERED_KEYS = 65_536
 
 log = get_logger(__name__)
 
@@ -321,13 +319,3 @@ def _filled(producer: AIOKafkaProducer, waiting: deque[_Waiting]) -> tuple[Any, 
             taken.append((waiting[0], record.family))
         waiting.popleft()
     return batch, taken
-
-
-def partition_of(key: bytes, partitions: int) -> int:
-    """Return the partition that Kafka's default partitioner gives `key`, in every language."""
-    return _positive_hash(key) % partitions
-
-
-@lru_cache(maxsize=_REMEMBERED_KEYS)
-def _positive_hash(key: bytes) -> int:
-    return int(murmur2(key)) & 0x7FFFFFFF

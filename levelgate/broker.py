@@ -7,6 +7,7 @@ A count that differs is reported; changing it is a documented procedure.
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
+from functools import lru_cache
 from ssl import create_default_context
 from typing import Any
 
@@ -15,6 +16,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, for_code
+from aiokafka.partitioner import murmur2
 
 from schemas.errors import LevelgateError
 from schemas.settings import Kafka
@@ -23,6 +25,7 @@ from schemas.topics import Topics, max_message_bytes
 _REQUEST_TIMEOUT_S = 30.0
 _CLOSE_TIMEOUT_S = 5.0
 _VISIBLE_POLL_S = 0.05
+_REMEMBERED_KEYS = 65_536
 _TOPIC_EXISTS = 36
 _SET_ON_TOPIC = 1
 """Kafka's `config_source` of a value that was set on the topic itself."""
@@ -100,6 +103,16 @@ async def open_reader(kafka: Kafka, max_body_bytes: int) -> AsyncIterator[AIOKaf
         with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_TIMEOUT_S):
                 await consumer.stop()
+
+
+def partition_of(key: bytes, partitions: int) -> int:
+    """Return the partition that Kafka's default partitioner gives `key`, in every language."""
+    return _positive_hash(key) % partitions
+
+
+@lru_cache(maxsize=_REMEMBERED_KEYS)
+def _positive_hash(key: bytes) -> int:
+    return int(murmur2(key)) & 0x7FFFFFFF
 
 
 async def is_member(kafka: Kafka, group: str, client_id: str) -> bool:

@@ -7,10 +7,9 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import OffsetOutOfRangeError
-from aiokafka.partitioner import murmur2
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
-from levelgate.broker import describe_topics
+from levelgate.broker import describe_topics, partition_of
 from processors.pairs import Record
 from processors.records import read
 from processors.replays.cursor import Cursor, Gap, Range
@@ -60,8 +59,7 @@ def _numbers(selection: Selection, count: int) -> set[int]:
     """Return the partition numbers that can have what is meant: a tenant's events are all in one (design §9.7)."""
     numbers = set(range(count))
     if selection.tenants and count:
-        # As Kafka's default partitioner has it, which the receiver follows.
-        numbers &= {(murmur2(tenant.encode()) & 0x7FFFFFFF) % count for tenant in selection.tenants}
+        numbers &= {partition_of(tenant.encode(), count) for tenant in selection.tenants}
     if selection.offsets:
         numbers &= {each.partition for each in selection.offsets}
     return numbers

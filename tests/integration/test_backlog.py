@@ -4,9 +4,9 @@ import asyncio
 import random
 
 import pytest
-from aiokafka.partitioner import murmur2
 
 from levelgate import on
+from levelgate.broker import partition_of
 from levelgate.events import ContactCreate
 from processors.deliveries import states
 from processors.parking import list_parked
@@ -60,7 +60,7 @@ def neighbour(settings) -> str:
     """A tenant whose events lie in the same partition as the flood's."""
 
     def partition(tenant):
-        return (murmur2(tenant.encode()) & 0x7FFFFFFF) % settings.kafka.partitions
+        return partition_of(tenant.encode(), settings.kafka.partitions)
 
     return next(t for t in (f"quiet-{n}" for n in range(100)) if partition(t) == partition("flood"))
 

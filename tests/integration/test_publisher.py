@@ -9,8 +9,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from prometheus_client import CollectorRegistry
 
-from ingest.publisher import Publisher, Record, Unpublished, partition_of
-from levelgate.broker import apply_topics, client_options
+from ingest.publisher import Publisher, Record, Unpublished
+from levelgate.broker import apply_topics, client_options, partition_of
 from schemas.metrics import ReceiverMetrics
 from schemas.topics import Topics
 from tests.support.eventually import eventually

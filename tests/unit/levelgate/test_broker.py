@@ -1,6 +1,6 @@
 import pytest
 
-from ingest.publisher import partition_of
+from levelgate.broker import partition_of
 
 
 # Values of Kafka's own UtilsTest.testMurmur2, made positive.
