@@ -68,7 +68,7 @@ def told(settings, capsys):
                 yield record
 
         capsys.readouterr()
-        is_equal = await rehearse(settings, each(), RehearsalOptions(**options), total=len(records), as_json=as_json)
+        is_equal = await rehearse(settings, each(), RehearsalOptions(**options), as_json=as_json)
         out = capsys.readouterr().out
         return is_equal, [json.loads(line) for line in out.splitlines()] if as_json else out
 

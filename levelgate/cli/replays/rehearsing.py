@@ -4,9 +4,9 @@ Imported where a command is called, not to list it: it needs all of what a worke
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
-from contextlib import aclosing, asynccontextmanager
-from typing import Any
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager
+from typing import Any, Protocol, TypeVar
 
 import click
 import msgspec
@@ -24,7 +24,7 @@ from levelgate.highlevel.wire import open_session
 from processors.handlers import BUILT_IN, LIFECYCLE
 from processors.pairs import Record
 from processors.registry import Registry, load_registry
-from processors.rehearsal import Compared, Rehearsal, Rehearsed, in_order
+from processors.rehearsal import Rehearsal, in_order
 from processors.rehearsed_calls import Reads
 from processors.replays.reading import frozen, selected
 from processors.replays.selection import Selection, resolved
@@ -32,6 +32,8 @@ from processors.sql import Pool
 from schemas.errors import LevelgateError
 from schemas.metrics import ApiMetrics
 from schemas.settings import Settings, load_settings, parse_token_keys
+
+Told_contra = TypeVar("Told_contra", contravariant=True)
 
 
 def rehearse_selection(selection: Selection, options: RehearsalOptions, *, as_json: bool) -> bool:
@@ -41,7 +43,7 @@ def rehearse_selection(selection: Selection, options: RehearsalOptions, *, as_js
 
     async def act(settings: Settings) -> bool:
         async with open_pool(settings) as pool:
-            return await rehearse(settings, _read(settings, pool, chosen), options, total=None, as_json=as_json)
+            return await rehearse(settings, _read(settings, pool, chosen), options, as_json=as_json)
 
     return run(act)
 
@@ -61,16 +63,15 @@ async def rehearse(
     records: AsyncIterable[Record],
     options: RehearsalOptions,
     *,
-    total: int | None,
     as_json: bool,
 ) -> bool:
     """Rehearse handlers on `records` and print what they would do, or where two versions of them differ.
 
-    `total`: how many records there are, where that is known. Returns False where a comparison found a difference.
+    Returns False where a comparison found a difference.
     Raises Misconfigured for modules that can't be used, and what the connections raise.
     """
     work = _compare if options.compares else _dry_run
-    return await work(settings, records, options, total=total, as_json=as_json)
+    return await work(settings, records, options, as_json=as_json)
 
 
 async def _dry_run(
@@ -78,19 +79,12 @@ async def _dry_run(
     records: AsyncIterable[Record],
     options: RehearsalOptions,
     *,
-    total: int | None,
     as_json: bool,
 ) -> bool:
     registry = await asyncio.to_thread(_running_handlers, settings, options.modules)
     report = DryRunReport(with_body=options.with_body)
     async with _open(settings, allow_reads=options.allow_reads) as (rehearsal, at_once):
-        with Reporter().progress("events rehearsed", total) as advance:
-
-            def told(event: Rehearsed) -> None:
-                report.count(event)
-                _print(report.as_json(event) if as_json else report.lines(event), as_json=as_json)
-                advance(report.events)
-
+        with _teller(report, "events rehearsed", as_json=as_json) as told:
             await in_order(records, lambda record: rehearsal.rehearse(record, registry), told, at_once=at_once)
         summary = report.summary(rehearsal.reads)
     if as_json:
@@ -105,25 +99,41 @@ async def _compare(
     records: AsyncIterable[Record],
     options: RehearsalOptions,
     *,
-    total: int | None,
     as_json: bool,
 ) -> bool:
     old, new = await asyncio.to_thread(_both_versions, settings, options.modules)
     report = ComparisonReport(with_body=options.with_body)
     async with _open(settings, allow_reads=options.allow_reads) as (rehearsal, at_once):
-        with Reporter().progress("events compared", total) as advance:
-
-            def told(event: Compared) -> None:
-                report.count(event)
-                _print(report.as_json(event) if as_json else report.lines(event), as_json=as_json)
-                advance(report.events)
-
+        with _teller(report, "events compared", as_json=as_json) as told:
             await in_order(records, lambda record: rehearsal.compare(record, old, new), told, at_once=at_once)
     if as_json:
         print_json({"summary": report.summary()})
     else:
         _tell_comparison(report.summary())
     return report.is_equal
+
+
+class _Report(Protocol[Told_contra]):
+    """What tells events one by one, and counts them."""
+
+    @property
+    def events(self) -> int: ...
+    def count(self, event: Told_contra) -> None: ...
+    def as_json(self, event: Told_contra) -> Iterator[dict[str, Any]]: ...
+    def lines(self, event: Told_contra) -> Iterator[str]: ...
+
+
+@contextmanager
+def _teller(report: _Report[Told_contra], text: str, *, as_json: bool) -> Iterator[Callable[[Told_contra], None]]:
+    """Yield what counts an event and prints it, above a bar that shows how many there were."""
+    with Reporter().progress(text, None) as advance:
+
+        def told(event: Told_contra) -> None:
+            report.count(event)
+            _print(report.as_json(event) if as_json else report.lines(event), as_json=as_json)
+            advance(report.events)
+
+        yield told
 
 
 @asynccontextmanager
