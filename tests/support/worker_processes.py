@@ -14,6 +14,7 @@ from tests.support.eventually import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 HANDLERS = "tests.support.recording_handlers"
+_TOLD_LINES = 30
 
 
 def environment(settings, handlers=HANDLERS) -> dict[str, str]:
@@ -62,9 +63,18 @@ class WorkerProcess(msgspec.Struct, frozen=True):
             return await self.process.wait()
 
 
+def told(log) -> str:
+    """Return the last lines of a worker's log without those of single pairs, which are thousands here."""
+    lines = log.read_text().splitlines()
+    return "\n".join([line for line in lines if '"delivery"' not in line][-_TOLD_LINES:])
+
+
 @contextlib.asynccontextmanager
 async def worker_process(settings, log, *, handlers=HANDLERS, **variables):
-    """Start a worker whose log goes to the file `log`; killed at the end if it still lives."""
+    """Start a worker whose log goes to the file `log`; killed at the end if it still lives.
+
+    When the body fails, how the worker ended and what it logged last is printed: pytest shows that with the failure.
+    """
     env = environment(settings, handlers) | variables
     with log.open("ab") as stderr:
         process = await asyncio.create_subprocess_exec(
@@ -72,6 +82,9 @@ async def worker_process(settings, log, *, handlers=HANDLERS, **variables):
         )
     try:
         yield WorkerProcess(process)
+    except BaseException:
+        print(f"worker {process.pid}, exit code {process.returncode}:\n{told(log)}")  # noqa: T201
+        raise
     finally:
         if process.returncode is None:
             process.kill()
