@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from types import ModuleType
 
 import asyncpg
@@ -23,6 +24,7 @@ from levelgate.highlevel.wire import open_session
 from processors.attempts import Attempts
 from processors.brakes import Brakes
 from processors.budgets import BudgetTable
+from processors.claims import Claims
 from processors.consumer import Consumer
 from processors.context import Contexts
 from processors.days import keep_days
@@ -185,6 +187,17 @@ class Worker:
             shelf=shelf,
             metrics=self._metrics,
         )
+        claims = Claims(
+            name=self.name,
+            kafka=kafka,
+            worker=worker,
+            ownership=ownership,
+            parking=parking,
+            lines=lines,
+            cancel=partial(scheduler.stop, grace_s=0),
+            claimed=budgets.claimed,
+            failed=self._failed,
+        )
         consumer = self._consumer = Consumer(
             name=self.name,
             intake=intake,
@@ -193,13 +206,11 @@ class Worker:
             max_body_bytes=self._settings.receiver.max_body_bytes,
             ledger=ledger,
             ownership=ownership,
-            parking=parking,
+            claims=claims,
             lines=lines,
             scheduler=scheduler,
             metrics=self._metrics,
             is_held=lambda: self._outages.is_open,
-            claimed=budgets.claimed,
-            failed=self._failed,
         )
         due = DuePairs(parking, scheduler, lines, holds, budget_wait_s=budgets.wait_s, active=lambda: consumer.active)
         outbox = Outbox(

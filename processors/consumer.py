@@ -12,8 +12,6 @@ What Kafka's client does behind our back, and what is done about each (aiokafka 
 
 import asyncio
 import contextlib
-import math
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
@@ -30,14 +28,14 @@ from aiokafka.errors import (
 )
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
-from levelgate.broker import client_options, is_member
+from levelgate.broker import client_options
+from processors.claims import Claims
 from processors.intake import Intake
 from processors.ledger import POSTGRES_AWAY, Ledger
 from processors.ownership import Ownership
-from processors.parking import Lines, Parking
+from processors.parking import Lines
 from processors.partitions import Number, Phase, by_number
 from processors.scheduler import Scheduler
-from schemas.errors import LevelgateError
 from schemas.logs import get_logger
 from schemas.metrics import WorkerMetrics
 from schemas.settings import Kafka, Worker
@@ -54,10 +52,6 @@ _MOST_UNWRITTEN = 5000
 """Entries that wait for the ledger: beyond it nothing more is read, so that a slow Postgres does not fill memory."""
 
 
-class NoMember(LevelgateError):
-    """The broker does not count this worker among its group's members."""
-
-
 class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
     """One member of the group; `run` is its task, `stop` ends it in order."""
 
@@ -71,17 +65,13 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         max_body_bytes: int,
         ledger: Ledger,
         ownership: Ownership,
-        parking: Parking,
+        claims: Claims,
         lines: Lines,
         scheduler: Scheduler,
         metrics: WorkerMetrics,
         is_held: Callable[[], bool],
-        claimed: Callable[[], None],
-        failed: Callable[[BaseException], None],
     ) -> None:
         self._name = name
-        self._failed = failed
-        self._claimed = claimed
         self._is_held = is_held
         self._intake = intake
         self._kafka = kafka
@@ -90,7 +80,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         self._max_fetch_bytes = max_message_bytes(max_body_bytes)
         self._ledger = ledger
         self._ownership = ownership
-        self._parking = parking
+        self._claims = claims
         self._lines = lines
         self._scheduler = scheduler
         self._metrics = metrics
@@ -98,9 +88,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         self._paused: set[TopicPartition] = set()
         self._committed: dict[TopicPartition, int] = {}
         self._commit_lock = asyncio.Lock()
-        self._claiming: asyncio.Task[None] | None = None
         self._in_group = False
-        self._assigned_at = -math.inf
         self._stopping = False
         self._stopped = asyncio.Event()
         self._client: AIOKafkaConsumer | None = None
@@ -145,10 +133,9 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
             return
         self._metrics.fenced.inc()
         held.phase = Phase.CLAIMING
-        self._assigned_at = -math.inf
         self._lines.drop(number)
         self._apply_pauses()
-        self._start_claiming()
+        self._claim(just_assigned=False)
 
     async def run(self) -> None:
         """Consume until `stop`. Raises KafkaError where the client can't recover."""
@@ -162,7 +149,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
                 await self._poll(client)
             finally:
                 commits.cancel()
-                self._stop_claiming()
+                self._claims.end()
 
     async def _started(self) -> AIOKafkaConsumer | None:
         """Return a client that has reached the broker; None where the worker was stopped before."""
@@ -261,19 +248,22 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         self._committed = {}
         self._numbers = by_number(partitions, self._topics.consumed(), replay=self._topics.replay)
         self._in_group = True
-        self._assigned_at = time.monotonic()
         odd = sorted(n.number for n in self._numbers.values() if n.phase is Phase.ODD)
         if odd:
             log.error("partitions_odd", partitions=odd, hint="partition counts differ: levelgate topics show")
         log.info("partitions_assigned", partitions=sorted(self._numbers))
-        self._start_claiming()
+        self._claim(just_assigned=True)
+
+    def _claim(self, *, just_assigned: bool) -> None:
+        if self._client is not None and not self._stopping:
+            self._claims.begin(self._client, list(self._numbers.values()), just_assigned=just_assigned)
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:  # noqa: ARG002 -- eager: all go
         """Finish, park or cancel what runs; write it; commit; give up the numbers."""
         await self._give_back()
 
     async def _give_back(self) -> None:
-        self._stop_claiming()
+        self._claims.end()
         numbers = list(self._numbers)
         for held in self._numbers.values():
             held.phase = Phase.CLOSING
@@ -295,67 +285,6 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         self._numbers = {}
         self._paused = set()
         log.info("partitions_given_back", partitions=sorted(numbers))
-
-    def _start_claiming(self) -> None:
-        self._stop_claiming()
-        if self._stopping:
-            return
-        self._claiming = asyncio.get_running_loop().create_task(self._claim_all())
-        self._claiming.add_done_callback(self._claims_ended)
-
-    def _stop_claiming(self) -> None:
-        if self._claiming is not None:
-            self._claiming.cancel()
-            self._claiming = None
-
-    def _claims_ended(self, task: "asyncio.Task[None]") -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._failed(error)
-
-    async def _claim_all(self) -> None:
-        while waiting := [n for n in self._numbers.values() if n.phase is Phase.CLAIMING]:
-            # After a fence, what an older epoch still runs or holds must be gone before it is read again.
-            await self._scheduler.stop([held.number for held in waiting], grace_s=0)
-            try:
-                await self._find_positions(waiting)
-                for held in waiting:
-                    await self._sure_of_membership()
-                    held.epoch = await self._ownership.claim(held.number)
-                    self._lines.load(held.number, await self._parking.lines(held.number))
-                    self._claimed()
-                    held.phase = Phase.ACTIVE
-            except (*POSTGRES_AWAY, KafkaError, LevelgateError) as error:
-                log.warning("claim_failed", error=type(error).__name__)
-                await asyncio.sleep(_RETRY_S)
-        self._apply_pauses()
-        log.info("partitions_claimed", partitions=sorted(self.active))
-
-    async def _sure_of_membership(self) -> None:
-        """Raise NoMember where the assignment is not fresh and the group has gone on without us.
-
-        A worker that was frozen and wakes up does not know that yet: taking a number over then would fence its owner.
-        """
-        if time.monotonic() - self._assigned_at < self._worker.session_timeout_s / 2:
-            return
-        if not await is_member(self._kafka, self._worker.group, self._name):
-            raise NoMember("the group goes on without this worker, or is rebalancing")
-
-    async def _find_positions(self, numbers: Iterable[Number]) -> None:
-        """Start each partition at its committed offset, else at its earliest record; never at its end."""
-        client = self._client
-        if client is None:
-            return
-        partitions = [tp for held in numbers for tp in held.trackers]
-        async with asyncio.timeout(_CALL_TIMEOUT_S):
-            offsets = await asyncio.gather(*(client.committed(tp) for tp in partitions))
-            committed = dict(zip(partitions, offsets, strict=True))
-            unknown = [tp for tp, offset in committed.items() if offset is None]
-            earliest = await client.beginning_offsets(unknown) if unknown else {}
-        for held in numbers:
-            for tp in held.trackers:
-                start = committed[tp] if committed[tp] is not None else earliest[tp]
-                held.begin(tp, start)
-                client.seek(tp, start)
 
     async def _commit_now_and_then(self) -> None:
         while True:

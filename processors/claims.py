@@ -1,0 +1,119 @@
+"""Takes over the partition numbers that Kafka has assigned: their positions, the epoch, what is parked of them."""
+
+import asyncio
+import math
+import time
+from collections.abc import Awaitable, Callable, Collection, Iterable
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError
+
+from levelgate.broker import is_member
+from processors.ledger import POSTGRES_AWAY
+from processors.ownership import Ownership
+from processors.parking import Lines, Parking
+from processors.partitions import Number, Phase
+from schemas.errors import LevelgateError
+from schemas.logs import get_logger
+from schemas.settings import Kafka, Worker
+
+log = get_logger(__name__)
+
+_CALL_TIMEOUT_S = 10.0
+_RETRY_S = 0.5
+
+
+class NoMember(LevelgateError):
+    """The broker does not count this worker among its group's members."""
+
+
+class Claims:
+    """The task beside the poll loop that makes claiming numbers active, and tries until they are.
+
+    `name` is the worker's client id. `cancel` ends what still runs of numbers, `claimed` is called after each number
+    that was taken over, `failed` with what ends the task.
+    """
+
+    def __init__(  # noqa: PLR0913 -- the composition root hands over each part by name
+        self,
+        *,
+        name: str,
+        kafka: Kafka,
+        worker: Worker,
+        ownership: Ownership,
+        parking: Parking,
+        lines: Lines,
+        cancel: Callable[[Collection[int]], Awaitable[None]],
+        claimed: Callable[[], None],
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        self._name = name
+        self._kafka = kafka
+        self._worker = worker
+        self._ownership = ownership
+        self._parking = parking
+        self._lines = lines
+        self._cancel = cancel
+        self._claimed = claimed
+        self._failed = failed
+        self._assigned_at = -math.inf
+        self._task: asyncio.Task[None] | None = None
+
+    def begin(self, client: AIOKafkaConsumer, numbers: Collection[Number], *, just_assigned: bool) -> None:
+        """Claim those of `numbers` that are claiming, instead of what is being claimed by now."""
+        self.end()
+        self._assigned_at = time.monotonic() if just_assigned else -math.inf
+        self._task = asyncio.get_running_loop().create_task(self._claim(client, numbers))
+        self._task.add_done_callback(self._ended)
+
+    def end(self) -> None:
+        """Claim nothing more."""
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failed(error)
+
+    async def _claim(self, client: AIOKafkaConsumer, numbers: Collection[Number]) -> None:
+        while waiting := [held for held in numbers if held.phase is Phase.CLAIMING]:
+            # After a fence, what an older epoch still runs or holds must be gone before it is read again.
+            await self._cancel([held.number for held in waiting])
+            try:
+                await _find_positions(client, waiting)
+                for held in waiting:
+                    await self._sure_of_membership()
+                    held.epoch = await self._ownership.claim(held.number)
+                    self._lines.load(held.number, await self._parking.lines(held.number))
+                    self._claimed()
+                    held.phase = Phase.ACTIVE
+            except (*POSTGRES_AWAY, KafkaError, LevelgateError) as error:
+                log.warning("claim_failed", error=type(error).__name__)
+                await asyncio.sleep(_RETRY_S)
+        log.info("partitions_claimed", partitions=sorted(n.number for n in numbers if n.phase is Phase.ACTIVE))
+
+    async def _sure_of_membership(self) -> None:
+        """Raise NoMember where the assignment is not fresh and the group has gone on without us.
+
+        A worker that was frozen and wakes up does not know that yet: taking a number over then would fence its owner.
+        """
+        if time.monotonic() - self._assigned_at < self._worker.session_timeout_s / 2:
+            return
+        if not await is_member(self._kafka, self._worker.group, self._name):
+            raise NoMember("the group goes on without this worker, or is rebalancing")
+
+
+async def _find_positions(client: AIOKafkaConsumer, numbers: Iterable[Number]) -> None:
+    """Start each partition at its committed offset, else at its earliest record; never at its end."""
+    partitions = [tp for held in numbers for tp in held.trackers]
+    async with asyncio.timeout(_CALL_TIMEOUT_S):
+        offsets = await asyncio.gather(*(client.committed(tp) for tp in partitions))
+        committed = dict(zip(partitions, offsets, strict=True))
+        unknown = [tp for tp, offset in committed.items() if offset is None]
+        earliest = await client.beginning_offsets(unknown) if unknown else {}
+    for held in numbers:
+        for tp in held.trackers:
+            start = committed[tp] if committed[tp] is not None else earliest[tp]
+            held.begin(tp, start)
+            client.seek(tp, start)
