@@ -94,9 +94,9 @@ class Attempts:
         """
         if not await self._confirmed(record.partition, epoch):
             raise Fenced(f"partition {record.partition} is another worker's")
-        turn = self._brakes.begin(handler.name)
+        turn = self._brakes.begin(pair)
         if turn is None:
-            return self._brakes.park(handler.name, before)
+            return self._brakes.park(pair, before)
         started = time.monotonic()
         run = Run(Running(pair, record.envelope.type, record.entity, started), asyncio.Event())
         self.running |= dict.fromkeys((pair, *others), run)
@@ -112,7 +112,7 @@ class Attempts:
             for each in (pair, *others):
                 del self.running[each]
             run.ended.set()
-            self._brakes.leave(handler.name, turn)
+            self._brakes.leave(pair, turn)
         duration = time.monotonic() - started
         outcome = self._judge(record, handler, failure, calls, before)
         outcome = self._brakes.judged(pair, turn, outcome, before)

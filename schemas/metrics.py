@@ -131,8 +131,8 @@ class WorkerMetrics:
         )
         self.handler_braked = Gauge(
             "levelgate_handler_braked",
-            "Whether a handler stands still because too many of its runs failed; 1 until probes ended well",
-            ["handler"],
+            "Whether a handler stands still, live or in replays: too many runs failed; 1 until probes ended well",
+            ["handler", "run"],
             registry=registry,
         )
         self.stalled = Gauge(

@@ -5,8 +5,10 @@ import pytest
 from levelgate import Permanent
 from processors.deliveries import states
 from processors.parking import list_parked
+from processors.replays.selection import Selection
 from tests.support.deliveries import delivery, publish
 from tests.support.eventually import eventually
+from tests.support.replays import replayed
 from tests.support.workers import handler, quick, working
 
 EVENTS = 500
@@ -50,8 +52,8 @@ def records(settings):
     return [delivery(settings.kafka, tenant=f"location-{n % 5}", entity=f"contact-{n % 250}") for n in range(EVENTS)]
 
 
-def gauge(worker, name="bad"):
-    return worker.collector.get_sample_value("levelgate_handler_braked", {"handler": name})
+def gauge(worker, name="bad", run="live"):
+    return worker.collector.get_sample_value("levelgate_handler_braked", {"handler": name, "run": run})
 
 
 async def counts(pool):
@@ -113,6 +115,30 @@ async def test_probes_free_a_handler_that_is_well_again_in_the_same_worker(setti
         await publish(settings.kafka, [later])
         await eventually(lambda: states(pool, [later.envelope.id]), lambda seen: set(seen.values()) == {"handled"})
     assert told["dead"] < LEAST
+
+
+async def test_a_replay_whose_events_all_fail_stops_nothing_that_is_live(settings, pool, records):
+    live: list[str] = []
+
+    async def once_good(event, ctx):
+        if ctx.delivery.replay_id:
+            raise Permanent("its contact is gone by now")
+        live.append(ctx.delivery.id)
+
+    known = handler(once_good)
+    await publish(settings.kafka, records)
+    async with working(settings, known) as worker:
+        await eventually(lambda: len(live) == EVENTS, within_s=30)
+        await replayed(settings, pool, Selection())
+        await eventually(lambda: gauge(worker, known.name, "replay"), within_s=30)
+        assert worker.braked == [f"{known.name} (replays)"]
+
+        await publish(settings.kafka, [delivery(settings.kafka, tenant=f"location-{n % 5}") for n in range(EVENTS)])
+        await eventually(lambda: len(live) == 2 * EVENTS, within_s=30)
+        assert gauge(worker, known.name) == 0
+        dead = await pool.fetch("SELECT run FROM dead")
+    assert 0 < len(dead) < LEAST
+    assert "live" not in {row["run"] for row in dead}
 
 
 async def probed(pool):

@@ -225,12 +225,12 @@ class OneWorker:
         )
 
     def gauge(self, handler="bad"):
-        return self.collector.get_sample_value("levelgate_handler_braked", {"handler": handler})
+        return self.collector.get_sample_value("levelgate_handler_braked", {"handler": handler, "run": "live"})
 
     def run(self, outcome, before=NOT_RUN):
-        turn = self.brakes.begin("bad")
+        turn = self.brakes.begin(PAIR)
         assert turn is not None
-        self.brakes.leave("bad", turn)
+        self.brakes.leave(PAIR, turn)
         return self.brakes.judged(PAIR, turn, outcome, before)
 
 
@@ -251,7 +251,7 @@ def test_a_braked_handler_is_told_once_and_nothing_of_it_dies_until_it_is_free(d
         assert (of.gauge(), of.gauge("good"), of.brakes.braked) == (1, 0, ["bad"])
         of.now = 30.0
         assert [of.run(dead).reason for _ in range(5)] == ["braked"] * 5
-        assert of.brakes.begin("bad") is None
+        assert of.brakes.begin(PAIR) is None
         of.now = 90.0
         for _ in range(6):
             of.run(Done(AT, History(1)))

@@ -41,4 +41,16 @@ def test_labels_are_closed_sets_never_ids_of_tenants_or_deliveries():
     for exporter in (ReceiverMetrics, WorkerMetrics, ApiMetrics):
         for metric in vars(exporter(registry)).values():
             labels.update(metric._labelnames)  # noqa: SLF001 -- a metric without children shows its labels nowhere else
-    assert labels <= {"app", "dependency", "family", "handler", "outcome", "reason", "state", "status", "topic", "type"}
+    assert labels <= {
+        "app",
+        "dependency",
+        "family",
+        "handler",
+        "outcome",
+        "reason",
+        "run",
+        "state",
+        "status",
+        "topic",
+        "type",
+    }
