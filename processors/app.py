@@ -21,6 +21,7 @@ from levelgate.highlevel.keyring import KeyRing
 from levelgate.highlevel.spending import Budgets, allowance
 from levelgate.highlevel.tokens import TokenStore
 from levelgate.highlevel.wire import open_session
+from levelgate.postgres import POSTGRES_AWAY
 from processors.attempts import Attempts
 from processors.brakes import Brakes
 from processors.budgets import BudgetTable
@@ -33,7 +34,7 @@ from processors.dispatch import Dispatcher
 from processors.due import DuePairs
 from processors.holds import Holds
 from processors.intake import Intake
-from processors.ledger import POSTGRES_AWAY, Beside, Ledger
+from processors.ledger import Beside, Ledger
 from processors.outages import HIGHLEVEL, POSTGRES, Outages
 from processors.outbox import Outbox
 from processors.ownership import Ownership

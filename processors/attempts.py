@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from levelgate.highlevel.client import ApiCall
+from levelgate.postgres import POSTGRES_AWAY
 from processors.brakes import Brakes
 from processors.context import Contexts
 from processors.holds import Holds
-from processors.ledger import POSTGRES_AWAY
 from processors.outages import Outages
 from processors.ownership import Ownership
 from processors.pairs import LIVE, Dead, Done, Failure, History, Lane, Outcome, Pair, Parked, Record, kept

@@ -13,7 +13,8 @@ import msgspec
 from levelgate.highlevel.budget import Saved
 from levelgate.highlevel.day import SavedDay, Spent
 from levelgate.highlevel.spending import Budgets, Change, Whose
-from processors.ledger import POSTGRES_AWAY, Beside
+from levelgate.postgres import POSTGRES_AWAY
+from processors.ledger import Beside
 from processors.sql import Connection, Pool, fetch, queries
 from schemas.ids import AppName, TenantId
 from schemas.logs import get_logger

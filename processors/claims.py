@@ -9,7 +9,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 
 from levelgate.broker import is_member
-from processors.ledger import POSTGRES_AWAY
+from levelgate.postgres import POSTGRES_AWAY
 from processors.ownership import Ownership
 from processors.parking import Lines, Parking
 from processors.partitions import Number, Phase

@@ -17,7 +17,8 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from processors.ledger import POSTGRES_AWAY, Ledger
+from levelgate.postgres import POSTGRES_AWAY
+from processors.ledger import Ledger
 from processors.pairs import Done, History, Outcome, Pair, Parked, Record, kept
 from processors.parking import DuePair, Lines, Parking
 from processors.registry import Handler

@@ -29,9 +29,10 @@ from aiokafka.errors import (
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
 from levelgate.broker import client_options
+from levelgate.postgres import POSTGRES_AWAY
 from processors.claims import Claims
 from processors.intake import Intake
-from processors.ledger import POSTGRES_AWAY, Ledger
+from processors.ledger import Ledger
 from processors.ownership import Ownership
 from processors.parking import Lines
 from processors.partitions import Number, Phase, by_number

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
+from levelgate.postgres import POSTGRES_AWAY
 from processors.holds import Holds
-from processors.ledger import POSTGRES_AWAY
 from processors.pairs import Lane, Pair, lane_of
 from processors.parking import OF_A_TENANT, DuePair, Lines, Parking
 from processors.scheduler import Scheduler

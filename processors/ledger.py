@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import asyncpg
 
+from levelgate.postgres import POSTGRES_AWAY
 from processors import ledger_rows
 from processors.ledger_rows import BacklogEntry, Entry, IndexEntry, PairEntry, ReleaseEntry
 from processors.ownership import Ownership
@@ -28,9 +29,6 @@ _SQL = queries(__file__)
 
 _RETRY_S = 0.5
 _QUERY_TIMEOUT_S = 30.0
-
-POSTGRES_AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
-"""What a query may raise while Postgres is away or refuses."""
 
 Key = tuple[str, str, str, str]
 """A delivery in a run: app, tenant, delivery, run."""

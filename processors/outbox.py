@@ -8,8 +8,8 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from levelgate.broker import client_options
+from levelgate.postgres import POSTGRES_AWAY
 from processors.dead_letters import DeadLetters, Unpublished
-from processors.ledger import POSTGRES_AWAY
 from schemas.envelope import Headers
 from schemas.logs import get_logger
 from schemas.settings import Kafka

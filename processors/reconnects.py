@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from processors.ledger import POSTGRES_AWAY
+from levelgate.postgres import POSTGRES_AWAY
 from processors.sql import Pool, fetch, queries
 from schemas.logs import get_logger
 

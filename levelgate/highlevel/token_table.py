@@ -19,6 +19,7 @@ from pydantic import SecretStr
 from levelgate.highlevel.installations import Installation, State
 from levelgate.highlevel.keyring import KeyRing
 from levelgate.highlevel.oauth import Grant, Level
+from levelgate.postgres import POSTGRES_AWAY
 from schemas.errors import RefreshFailed
 from schemas.ids import AppName, CompanyId, TenantId
 
@@ -27,8 +28,6 @@ LEASE_S = 15.0
 
 _QUERY_TIMEOUT_S = 5.0
 _SQL: Any = aiosql.from_path(Path(__file__).with_name("tokens.sql"), "asyncpg")
-
-_POSTGRES_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 
 
 class TokenStoreAway(RefreshFailed):
@@ -155,7 +154,7 @@ class TokenTable:
         try:
             async with asyncio.timeout(_QUERY_TIMEOUT_S), self._pool.acquire() as connection:
                 yield connection
-        except _POSTGRES_ERRORS as error:
+        except POSTGRES_AWAY as error:
             problem = type(error).__name__
         else:
             return

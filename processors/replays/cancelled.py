@@ -2,7 +2,7 @@
 
 import asyncio
 
-from processors.ledger import POSTGRES_AWAY
+from levelgate.postgres import POSTGRES_AWAY
 from processors.replays.table import cancelled
 from processors.sql import Pool
 from schemas.logs import get_logger

@@ -16,7 +16,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from levelgate.broker import client_options
-from processors.ledger import POSTGRES_AWAY
+from levelgate.postgres import POSTGRES_AWAY
 from processors.pairs import Record
 from processors.replays import table
 from processors.replays.pace import Pace
