@@ -295,7 +295,7 @@ class Worker:
                 log.error("worker_stalled", **stall.fields(now))
 
     async def _observe(self, consumer: Consumer, parking: Parking) -> None:
-        reasons = ("retry", "waiting", "disconnected", "braked", "behind", "backlog", "redriven")
+        reasons = ("retry", "waiting", "disconnected", "braked", "behind", "backlog", "due", "redriven")
         while True:
             consumer.observe()
             with contextlib.suppress(*POSTGRES_AWAY):

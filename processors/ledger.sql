@@ -116,7 +116,7 @@ WITH head AS MATERIALIZED (
     WHERE first.partition = l.partition AND first.app = l.app AND first.tenant = l.tenant AND first.topic = l.topic
     AND first.entity = l.entity AND first.handler = l.handler AND first.run = l.run AND first.due_at = 'infinity'
 )
-UPDATE parked SET due_at = :now, reason = 'retry' FROM head
+UPDATE parked SET due_at = :now, reason = 'due' FROM head
 WHERE parked.app = head.app AND parked.tenant = head.tenant AND parked.delivery = head.delivery AND parked.run = head.run
 AND parked.handler = head.handler AND parked.element = head.element AND parked.due_at = 'infinity';
 

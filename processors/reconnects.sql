@@ -30,7 +30,7 @@ WITH changed AS (
 )
 -- By ctid: thousands are parked within seconds, and a plan for the few of before joins them by key a million times.
 -- A row that changed since it was locked is not found by it, and left to the next look.
-UPDATE parked SET reason = 'retry', due_at = least(
+UPDATE parked SET reason = 'due', due_at = least(
     due_at, CAST(:now AS timestamptz) + make_interval(secs => greatest(0, place - :at_once) / CAST(:per_s AS float8))
 )
 FROM placed WHERE parked.ctid = placed.at

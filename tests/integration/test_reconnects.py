@@ -170,7 +170,7 @@ class Parked:
         )
 
     async def released(self):
-        rows = await self._pool.fetch("SELECT tenant FROM parked WHERE reason = 'retry'")
+        rows = await self._pool.fetch("SELECT tenant FROM parked WHERE reason = 'due'")
         return {row["tenant"] for row in rows}
 
 
