@@ -179,14 +179,17 @@ class Attempts:
 
 
 def describe(failure: BaseException) -> str:
-    """Return an error's text as it may be kept and shown: our own as it is, a stranger's redacted and cut.
+    """Return an error's text as it may be kept and shown: redacted and cut.
 
     A time-out has no text of its own; its name says it. NUL is what Postgres can't store.
     """
-    if isinstance(failure, TimeoutError) and not str(failure):
+    try:
+        text = str(failure)
+    except Exception as error:  # noqa: BLE001 -- a stranger's class: its text must not end the worker
+        text = f"its text can't be had: {type(error).__name__}"
+    if isinstance(failure, TimeoutError) and not text:
         return "the handler took longer than it may"
-    text = str(failure) if isinstance(failure, LevelgateError) else redact_text(str(failure))
-    return text.replace("\x00", "")[:_MESSAGE_CHARACTERS]
+    return redact_text(text).replace("\x00", "")[:_MESSAGE_CHARACTERS]
 
 
 def _now() -> datetime:

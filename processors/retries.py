@@ -10,6 +10,9 @@ from levelgate import Ordering, Overrides
 from schemas.errors import InstallationMissing, Permanent, Poison, Retry, Waiting
 from schemas.settings import Worker
 
+_LONGEST = timedelta(days=365)
+"""The longest wait, whatever a handler asks for: when it is over must be a date."""
+
 
 class Policy(msgspec.Struct, frozen=True):
     """How often and how fast a failing pair is run again, and who waits for it. Durations in seconds."""
@@ -97,21 +100,27 @@ def judge(
         return Die(used, "permanent")
     if not waiting and used >= policy.max_attempts:
         return Die(used, "attempts")
-    least = (error.after if isinstance(error, Retry) else None) or timedelta()
+    least = _asked_for(error)
     if waiting:
         wait = (least or timedelta(seconds=policy.waiting_retry_s)) + timedelta(seconds=rng.uniform(0, 1))
     else:
         # The exponent is bounded before the power is taken: attempts may be many, floats are not endless.
-        span = min(policy.max_backoff_s, policy.backoff_s * 2.0 ** min(attempts, 30))
+        span = min(policy.max_backoff_s, policy.backoff_s * 2.0 ** min(attempts, 30), _LONGEST.total_seconds())
         wait = max(least, timedelta(seconds=rng.uniform(span / 2, span)))
     if policy.deadline_s is not None:
-        left = received_at + timedelta(seconds=policy.deadline_s) - now
+        left = timedelta(seconds=policy.deadline_s) - (now - received_at)
         if left <= timedelta() or least > left:
             return Die(used, "deadline")
         wait = min(wait, left)
     if isinstance(error, InstallationMissing):
         return Park(now + wait, used, "disconnected")
     return Park(now + wait, used, "waiting" if waiting else "retry")
+
+
+def _asked_for(error: BaseException) -> timedelta:
+    # A subclass of theirs may leave it out, or set it to anything.
+    after = getattr(error, "after", None) if isinstance(error, Retry) else None
+    return min(after, _LONGEST) if isinstance(after, timedelta) else timedelta()
 
 
 def _seconds(said: timedelta | None, default: float) -> float:

@@ -38,7 +38,9 @@ async def failure_of(handler: Handler, event: Event, ctx: Context, *, timeout_s:
         if task is None or task.cancelling():
             raise
         return error
-    except (Exception, SystemExit) as error:  # noqa: BLE001 -- a stranger's code: its error is what is judged
+    except (KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:  # noqa: BLE001 -- a stranger's code: its error is what is judged
         return error
     return None
 

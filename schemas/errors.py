@@ -34,10 +34,13 @@ class LevelgateError(Exception):
 class Retry(LevelgateError):
     """Try again later: the pair is parked, and an attempt is used up.
 
-    `after` is the least time to wait; without it the handler's backoff decides.
+    `after` is the least time to wait, a year at most; without it the handler's backoff decides.
+    Raises TypeError where it is no timedelta.
     """
 
     def __init__(self, message: str = "try again later", *, after: timedelta | None = None) -> None:
+        if not isinstance(after, timedelta | None):
+            raise TypeError(f"Retry(after=…) takes a timedelta, not {type(after).__name__}")
         super().__init__(message)
         self.after = after
 
