@@ -1,18 +1,20 @@
 """What stands for the pool in a rehearsal: one connection in a transaction that is always rolled back.
 
 A handler sees its own writes, nobody else does, and after the run they are gone. A statement that fails leaves the
-later ones alone, as on a pool; one that would end the transaction is refused. Rows that were written stay locked until
-the run has ended. Sequences are not rolled back: Postgres never does that.
+later ones alone, as on a pool, or spoils the handler's own transaction that it stands in, as in a worker; one that
+would end the transaction is refused. Rows that were written stay locked until the run has ended. Sequences are not
+rolled back: Postgres never does that.
 """
 
 import asyncio
 import contextlib
 import re
-from collections.abc import Generator
+from collections.abc import Awaitable, Callable, Generator
 from functools import partial
-from typing import Any, Self, TypeAlias
+from typing import Any, Self, TypeAlias, TypeVar
 
 import asyncpg
+from asyncpg.prepared_stmt import PreparedStatement
 from asyncpg.transaction import Transaction
 
 from processors.sql import Pool, queries
@@ -23,6 +25,8 @@ _IDLE_TIMEOUT = "150s"
 """Longer than a handler may take by default: only a process that stands still lets it end."""
 
 Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+
+Result = TypeVar("Result")
 
 _SQL = queries(__file__)
 
@@ -40,7 +44,7 @@ _STATEMENTS = frozenset(
         "fetchval",
     }
 )
-_PREPARING = frozenset({"cursor", "prepare"})
+_PREPARED_STATEMENTS = frozenset({"executemany", "explain", "fetch", "fetchmany", "fetchrow", "fetchval"})
 _HARMLESS = frozenset(
     {
         "get_server_pid",
@@ -52,6 +56,7 @@ _HARMLESS = frozenset(
         "set_type_codec",
     }
 )
+_PREPARED_HARMLESS = frozenset({"get_attributes", "get_name", "get_parameters", "get_query", "get_statusmsg"})
 
 _QUOTED = re.compile(r"\$(\w*)\$.*?\$\1\$|'(?:[^']|'')*'|\"[^\"]*\"|--[^\n]*|/\*.*?\*/", re.DOTALL)
 _ENDING = re.compile(
@@ -111,12 +116,18 @@ class Stage:
         raise AttributeError(f"ctx.db.{name} can't be rehearsed")
 
     async def statement(self, name: str, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 -- the connection's own
-        """Run a method of the connection so that a failure of it undoes that statement alone."""
+        """Run a method of the connection that stands in no transaction of the handler's."""
         _refuse_ending(args, kwargs)
+        return await self.run(lambda connection: getattr(connection, name)(*args, **kwargs), in_transaction=False)
+
+    async def run(self, work: Callable[[Connection], Awaitable[Result]], *, in_transaction: bool) -> Result:
+        """Do `work`, one at a time; a failure undoes that alone, unless a transaction of the handler's is to suffer."""
         async with self._lock:
             connection = await self.connection()
+            if in_transaction:
+                return await work(connection)
             async with connection.transaction():
-                return await getattr(connection, name)(*args, **kwargs)
+                return await work(connection)
 
     async def begin(self) -> Transaction:
         """Begin what the handler takes for a transaction: a savepoint."""
@@ -125,10 +136,21 @@ class Stage:
             await transaction.start()
         return transaction
 
-    async def end(self, transaction: Transaction, *, commit: bool) -> None:
-        """End a savepoint of `begin`."""
+    async def end(self, transaction: Transaction, *, commit: bool, is_inner: bool) -> None:
+        """End a savepoint of `begin`; to commit an outer one in which something failed is to undo it, without an error.
+
+        This is what Postgres makes of such a COMMIT.
+        """
         async with self._lock:
-            await (transaction.commit() if commit else transaction.rollback())
+            kept = commit and (is_inner or await self._is_usable())
+            await (transaction.commit() if kept else transaction.rollback())
+
+    async def _is_usable(self) -> bool:
+        try:
+            await _SQL.ping(await self.connection())
+        except asyncpg.InFailedSQLTransactionError:
+            return False
+        return True
 
     async def connection(self) -> Connection:
         """Return the connection within its transaction; to be called under the lock, or before the run."""
@@ -151,35 +173,80 @@ class StagedConnection:
     def __init__(self, stage: Stage, connection: Connection) -> None:
         self._stage = stage
         self._connection = connection
+        self.transactions = 0
+        """How many that were begun on it are open, one within another."""
 
     def transaction(self, **_options: Any) -> "StagedTransaction":  # noqa: ANN401 -- asyncpg's; a savepoint has none
         """Return a savepoint that looks like a transaction."""
-        return StagedTransaction(self._stage)
+        return StagedTransaction(self._stage, self)
+
+    async def prepare(self, query: str, **options: Any) -> "StagedStatement":  # noqa: ANN401 -- asyncpg's
+        """Prepare a statement, to be run as often as one likes."""
+        _refuse_ending((query,), {})
+        return StagedStatement(self, await self.run(lambda connection: connection.prepare(query, **options)))
+
+    def cursor(self, query: str, *args: Any, **options: Any) -> Any:  # noqa: ANN401 -- asyncpg's own
+        """Return a cursor. Raises NoActiveSQLTransactionError outside a transaction of the handler's."""
+        _refuse_ending((query,), {})
+        self.want_transaction()
+        return self._connection.cursor(query, *args, **options)
+
+    async def run(self, work: Callable[[Connection], Awaitable[Result]]) -> Result:
+        """Do `work` in the transaction that is open on this connection, by itself where none is."""
+        return await self._stage.run(work, in_transaction=self.transactions > 0)
+
+    def want_transaction(self) -> None:
+        """Raise what a cursor outside a transaction does, where the handler began none: the stage's is not its own."""
+        if not self.transactions:
+            raise asyncpg.NoActiveSQLTransactionError("cursor cannot be created outside of a transaction")
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 -- the connection's method of this name
         if name in _STATEMENTS:
-            return partial(self._stage.statement, name)
-        if name in _PREPARING:
-            return partial(self._prepare, name)
+            return partial(self._statement, name)
         if name in _HARMLESS:
             return getattr(self._connection, name)
         raise AttributeError(f"a connection's {name} can't be rehearsed")
 
-    def _prepare(self, name: str, query: str, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 -- asyncpg's own
-        _refuse_ending((query,), {})
-        return getattr(self._connection, name)(query, *args, **kwargs)
+    async def _statement(self, name: str, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 -- the connection's own
+        _refuse_ending(args, kwargs)
+        return await self.run(lambda connection: getattr(connection, name)(*args, **kwargs))
+
+
+class StagedStatement:
+    """A prepared statement of the one connection."""
+
+    def __init__(self, connection: StagedConnection, prepared: "PreparedStatement[asyncpg.Record]") -> None:
+        self._connection = connection
+        self._prepared = prepared
+
+    def cursor(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 -- asyncpg's own
+        """Return a cursor. Raises NoActiveSQLTransactionError outside a transaction of the handler's."""
+        self._connection.want_transaction()
+        return self._prepared.cursor(*args, **options)
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 -- the statement's method of this name
+        if name in _PREPARED_STATEMENTS:
+            return partial(self._statement, name)
+        if name in _PREPARED_HARMLESS:
+            return getattr(self._prepared, name)
+        raise AttributeError(f"a prepared statement's {name} can't be rehearsed")
+
+    async def _statement(self, name: str, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 -- the statement's own
+        return await self._connection.run(lambda _: getattr(self._prepared, name)(*args, **kwargs))
 
 
 class StagedTransaction:
     """A savepoint with a transaction's methods."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, connection: StagedConnection) -> None:
         self._stage = stage
+        self._connection = connection
         self._begun: Transaction | None = None
 
     async def start(self) -> None:
         """Begin."""
         self._begun = await self._stage.begin()
+        self._connection.transactions += 1
 
     async def commit(self) -> None:
         """Keep what was written since `start`, until the run ends."""
@@ -200,7 +267,8 @@ class StagedTransaction:
         begun, self._begun = self._begun, None
         if begun is None:
             raise asyncpg.InterfaceError("the transaction has not been started")
-        await self._stage.end(begun, commit=commit)
+        self._connection.transactions -= 1
+        await self._stage.end(begun, commit=commit, is_inner=self._connection.transactions > 0)
 
 
 class _Acquired:

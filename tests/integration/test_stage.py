@@ -49,6 +49,99 @@ async def test_a_statement_that_fails_and_a_transaction_that_is_undone_leave_the
         assert await notes(db) == [(1, "as before"), (2, "two")]
 
 
+async def goes_on_after_it_failed(db):
+    async with db.acquire() as connection, connection.transaction():
+        await twice(connection)
+        await connection.execute("INSERT INTO notes VALUES (3, 'three')")
+
+
+async def ends_after_it_failed(db):
+    async with db.acquire() as connection, connection.transaction():
+        await twice(connection)
+
+
+async def ends_an_inner_one_after_it_failed(db):
+    async with db.acquire() as connection, connection.transaction(), connection.transaction():
+        await twice(connection)
+
+
+async def undoes_an_inner_one(db):
+    async with db.acquire() as connection, connection.transaction():
+        await connection.execute("INSERT INTO notes VALUES (2, 'two')")
+        with pytest.raises(asyncpg.UniqueViolationError):
+            async with connection.transaction():
+                await connection.execute("INSERT INTO notes VALUES (2, 'again')")
+        await connection.execute("INSERT INTO notes VALUES (3, 'three')")
+
+
+async def fails_beside_it(db):
+    async with db.acquire() as connection, connection.transaction():
+        with pytest.raises(asyncpg.UndefinedTableError):
+            await db.execute("SELECT FROM nothing")
+        await connection.execute("INSERT INTO notes VALUES (2, 'two')")
+
+
+async def prepares(db):
+    async with db.acquire() as connection:
+        insert = await connection.prepare("INSERT INTO notes VALUES ($1, $2) RETURNING id")
+        assert [await insert.fetch(n, "prepared") for n in (2, 3)] == [[(2,)], [(3,)]]
+        assert insert.get_statusmsg() == "INSERT 0 1"
+        with pytest.raises(asyncpg.UniqueViolationError):
+            await insert.fetchval(2, "again")
+        with pytest.raises(asyncpg.UndefinedTableError):
+            await connection.prepare("SELECT FROM nothing")
+        async with connection.transaction():
+            with pytest.raises(asyncpg.UniqueViolationError):
+                await insert.fetchval(2, "again")
+            await insert.fetchval(4, "four")
+
+
+async def reads_by_a_cursor(db):
+    async with db.acquire() as connection:
+        async with connection.transaction():
+            assert [row["id"] async for row in connection.cursor("SELECT id FROM notes")] == [1]
+            prepared = await connection.prepare("SELECT 1 / (id - $1) FROM notes")
+            assert [row[0] async for row in prepared.cursor(2)] == [-1]
+            with pytest.raises(asyncpg.DivisionByZeroError):
+                await (await prepared.cursor(1)).fetchrow()
+        await connection.execute("INSERT INTO notes VALUES (2, 'two')")
+        async for _ in connection.cursor("SELECT id FROM notes"):
+            pass
+
+
+async def twice(connection):
+    await connection.execute("INSERT INTO notes VALUES (2, 'two')")
+    with pytest.raises(asyncpg.UniqueViolationError):
+        await connection.execute("INSERT INTO notes VALUES (2, 'again')")
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [
+        goes_on_after_it_failed,
+        ends_after_it_failed,
+        ends_an_inner_one_after_it_failed,
+        undoes_an_inner_one,
+        fails_beside_it,
+        prepares,
+        reads_by_a_cursor,
+    ],
+)
+async def test_what_fails_ends_as_it_does_on_a_pool(pool, handler):
+    async def ended(db):
+        raised = None
+        try:
+            await handler(db)
+        except asyncpg.PostgresError as error:
+            raised = type(error)
+        return raised, await notes(db)
+
+    async with Stage(pool) as db:
+        rehearsed = await ended(db)
+
+    assert rehearsed == await ended(pool)
+
+
 async def test_what_is_asked_at_once_is_answered_one_after_another(pool):
     async with Stage(pool) as db, db.acquire() as one, db.acquire() as other:
         asked = [each.fetchval("SELECT $1::int", n) for n in range(5) for each in (db, one, other)]
