@@ -19,6 +19,7 @@ from pydantic import SecretStr
 from levelgate.highlevel.keyring import KeyRing
 from levelgate.highlevel.recording import Call
 from levelgate.highlevel.tokens import TokenStore
+from processors import handlers as built_in
 from processors.comparison import Difference, differences
 from processors.context import Contexts, events_of
 from processors.pairs import Pair, Record
@@ -111,8 +112,7 @@ class Rehearsal:
         )
 
     async def _pairs(self, record: Record, registry: Registry) -> tuple[RehearsedPair, ...]:
-        known = () if record.envelope.reason else registry.for_type(record.envelope.type)
-        handlers = [each for each in known if record.is_for(each.name)]
+        handlers = () if record.envelope.reason else meant(record, registry)
         if not handlers:
             return ()
         replayed = msgspec.structs.replace(
@@ -219,6 +219,22 @@ def place(handler: Handler) -> str:
     module = f"{getattr(function, '__module__', '')}."
     own = getattr(function, "__qualname__", "")
     return own if handler.name == module + own else handler.name
+
+
+def meant(record: Record, registry: Registry) -> tuple[Handler, ...]:
+    """Return the handlers of a version that a delivery is for: of its type, and in the place of one that was chosen.
+
+    A replay chooses by the names of the running version, which the registry may know or not.
+    """
+    chosen = record.envelope.replay_handlers
+    names = {name for name in chosen if registry.by_name(name)}
+    # A name is a place, or a module before it. Built-in handlers have no other version.
+    places = [f".{name}" for name in chosen if name not in names and not name.startswith(f"{built_in.__name__}.")]
+    return tuple(
+        handler
+        for handler in registry.for_type(record.envelope.type)
+        if not chosen or handler.name in names or any(name.endswith(f".{place(handler)}") for name in places)
+    )
 
 
 def writes(pairs: tuple[RehearsedPair, ...]) -> list[Call]:

@@ -9,13 +9,15 @@ from datetime import UTC, datetime, timedelta
 import orjson
 import pytest
 
+from levelgate import Permanent
+from processors.dead_letters import list_dead
 from processors.replays import table
 from schemas.topics import Topics
 from tests.support import recording_handlers
 from tests.support.deliveries import delivery, publish
 from tests.support.eventually import eventually
 from tests.support.kafka_records import published
-from tests.support.worker_processes import environment
+from tests.support.worker_processes import HANDLERS, environment
 from tests.support.workers import handler, quick, working
 
 # aiokafka logs each step of finding its coordinator and of rejoining as an error.
@@ -30,11 +32,11 @@ def settings(settings):
 
 
 @asynccontextmanager
-async def started(settings, *arguments):
+async def started(settings, *arguments, handlers=HANDLERS):
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *("-m", "levelgate", "replay", *arguments),
-        env=environment(settings),
+        env=environment(settings, handlers),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -47,8 +49,8 @@ async def started(settings, *arguments):
             await process.communicate()
 
 
-async def replay(settings, *arguments, answer=b""):
-    async with started(settings, *arguments) as process:
+async def replay(settings, *arguments, answer=b"", handlers=HANDLERS):
+    async with started(settings, *arguments, handlers=handlers) as process:
         output, errors = await asyncio.wait_for(process.communicate(answer), 60)
     return process.returncode, output.decode(), errors.decode()
 
@@ -204,3 +206,37 @@ async def test_a_dry_run_and_a_comparison_by_command_leave_nothing_behind(settin
     assert await pool.fetchval("SELECT count(*) FROM runs") == 0
     assert await only(pool) is None
     assert [r for r in await published(settings.kafka) if r.topic == Topics(settings.kafka).replay] == []
+
+
+async def test_a_new_version_is_rehearsed_on_what_died_of_the_old_one(settings, pool, tmp_path):
+    text = """
+from levelgate import on
+
+@on("ContactCreate")
+async def greet(event, ctx): ...
+
+@on("ContactCreate")
+async def farewell(event, ctx): ...
+"""
+    (tmp_path / "my_app").mkdir()
+    for version in ("handlers", "new_handlers"):
+        (tmp_path / "my_app" / f"{version}.py").write_text(text)
+
+    async def failing(_event, _ctx):
+        raise Permanent("not yet")
+
+    await publish(settings.kafka, [delivery(settings.kafka)])
+    names = ("farewell", "greet")
+    async with working(settings, *(handler(failing, name=f"my_app.handlers.{name}") for name in names)):
+        await eventually(lambda: list_dead(pool), lambda rows: len(rows) == 2)
+    new = ("start", "--from", "dead", "--handlers", "my_app.new_handlers")
+
+    code, output, errors = await replay(settings, *new, "--all", "--dry-run", "--json", handlers="my_app.handlers")
+    *pairs, _ = map(orjson.loads, output.splitlines())
+    assert [(p["handler"], p["outcome"]) for p in pairs] == [(f"my_app.new_handlers.{name}", "done") for name in names]
+    assert code == 0, errors
+
+    chosen = ("--handler", "my_app.handlers.greet")
+    code, output, errors = await replay(settings, *new, *chosen, "--compare", "--json", handlers="my_app.handlers")
+    (last,) = map(orjson.loads, output.splitlines())
+    assert (code, last["summary"]["equal"], last["summary"]["different"]) == (0, 1, 0), errors

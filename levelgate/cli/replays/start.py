@@ -23,6 +23,7 @@ levelgate replay start --from dead --handler my_app.handlers.greet --rate 20
 levelgate replay start --since 2026-11-23 --tenant ve9EPM428h8vShlRW1KT --handler my_app.handlers.greet --yes
 levelgate replay start --since 1h --type ContactUpdate --limit 100 --dry-run --allow-reads
 levelgate replay start --since 1h --handlers my_app.new_handlers --compare
+levelgate replay start --from dead --handler my_app.handlers.greet --handlers my_app.new_handlers --dry-run
 """
     ),
 )
@@ -48,7 +49,7 @@ def command(*, selection: "Selection", rate: float, yes: bool, rehearsal: Rehear
     if rehearsal.is_wanted:
         from levelgate.cli.replays.rehearsing import rehearse_selection
 
-        if rehearsal.compares and selection.handlers:
+        if rehearsal.compares and selection.handlers and selection.source == "topics":
             raise click.UsageError("--compare and --handler contradict: choose by --type, both versions run whole")
         if not rehearse_selection(selection, rehearsal, as_json=as_json):
             click.get_current_context().exit(1)

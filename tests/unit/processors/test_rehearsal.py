@@ -205,6 +205,31 @@ async def test_another_version_in_another_module_has_the_same_idempotency_key_an
     assert len(set(keys)) == 2
 
 
+@pytest.mark.parametrize(
+    ("died", "run"),
+    [
+        ("my_app.v1.greet", ["my_app.v2.greet"]),
+        ("my_app.v2.greet", ["my_app.v2.greet"]),
+        ("named", ["named"]),
+        ("my_app.v1.named", ["named"]),
+        ("my_app.v1.regreet", []),
+        ("processors.handlers.contact.greet", []),
+    ],
+)
+async def test_what_died_of_a_handler_is_for_the_one_in_its_place(died, run):
+    async def greet(event, ctx): ...
+
+    async def other(event, ctx): ...
+
+    greet.__module__, greet.__qualname__ = "my_app.v2", "greet"
+    other.__module__, other.__qualname__ = "my_app.v2.more", "greet"
+    named = on("ContactCreate", name="named")(other)
+    new = Registry([handler_of(each, built_in=False) for each in (on("ContactCreate")(greet), named)])
+    record = delivery(Kafka(), replay_handlers=(died,))
+
+    assert [pair.handler for pair in (await rehearsing(None).rehearse(record, new)).pairs] == run
+
+
 def rehearsing(reads):
     """A rehearsal whose handlers use no database."""
     settings = Settings.model_construct(apps={}, token_keys=SecretStr(TOKEN_KEYS))
