@@ -73,9 +73,14 @@ class Compared(msgspec.Struct, frozen=True):
     old: tuple[RehearsedPair, ...]
     new: tuple[RehearsedPair, ...]
     calls: tuple[Difference, ...]
-    """Of calls that change something; reads are not compared."""
+    """Of all calls, reads too."""
     old_failures: tuple[str, ...]
     new_failures: tuple[str, ...]
+
+    @property
+    def has_handler(self) -> bool:
+        """Whether a handler of one of the versions is for it: else there is nothing to compare."""
+        return bool(self.old or self.new)
 
     @property
     def is_equal(self) -> bool:
@@ -106,7 +111,7 @@ class Rehearsal:
             record.envelope,
             ran,
             rerun,
-            tuple(differences(writes(ran), writes(rerun))),
+            tuple(differences(_calls(ran), _calls(rerun))),
             _failures(ran),
             _failures(rerun),
         )
@@ -237,9 +242,8 @@ def meant(record: Record, registry: Registry) -> tuple[Handler, ...]:
     )
 
 
-def writes(pairs: tuple[RehearsedPair, ...]) -> list[Call]:
-    """Return the calls that would change something, in their order."""
-    return [each.call for pair in pairs for each in pair.calls if not each.is_read]
+def _calls(pairs: tuple[RehearsedPair, ...]) -> list[Call]:
+    return [each.call for pair in pairs for each in pair.calls]
 
 
 def _failures(pairs: tuple[RehearsedPair, ...]) -> tuple[str, ...]:

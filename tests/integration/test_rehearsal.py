@@ -154,7 +154,8 @@ async def test_two_versions_are_compared_event_by_event(told, module, pool, simu
 
     is_equal, (last,) = await told(*records, compares=True, modules=(same,), allow_reads=True)
     assert is_equal
-    assert (last["summary"]["equal"], last["summary"]["different"]) == (3, 0)
+    assert (last["summary"]["equal"], last["summary"]["events_without_handler"]) == (2, 1)
+    assert last["summary"]["calls"] == {"old": 4, "new": 4}
     assert simulator.calls("GET /contacts/{contactId}") == 1, "both versions see one answer"
 
     is_equal, (differing, last) = await told(*records, compares=True, modules=(new_body,), allow_reads=True)
@@ -176,9 +177,31 @@ async def test_two_versions_are_compared_event_by_event(told, module, pool, simu
     assert not is_equal
     assert f"only old  POST /contacts/{CONTACT['id']}/tags" in text
     assert f"only new  DELETE /contacts/{CONTACT['id']}/tags" in text
-    assert "3 events: 2 equal, 1 different" in text
+    assert "3 events: 1 equal, 1 different, 1 without a handler" in text
     assert await tables(pool) == before
     assert {name.split()[0] for name in simulator.vendor.calls} == {"GET"}
+
+
+async def test_reads_are_compared_made_or_not(told, module):
+    text = HANDLERS.replace("    await ctx.db", "    await ctx.api.contacts.get(event.id)\n    await ctx.db")
+    more = module("handlers_that_read_more", text=text)
+
+    for allow_reads in (True, False):
+        is_equal, (differing, _) = await told(
+            event("ContactCreate"), compares=True, modules=(more,), allow_reads=allow_reads
+        )
+
+        assert not is_equal
+        assert [(each["difference"], each["method"]) for each in differing["calls"]] == [("only_new", "GET")]
+
+
+async def test_a_comparison_of_nothing_is_not_equal(told, module):
+    same = module("handlers_of_the_same")
+
+    for records, why in (([event("Y")], "no chosen event has a handler"), ([], "no event was chosen")):
+        is_equal, text = await told(*records, compares=True, modules=(same,), as_json=False)
+        assert not is_equal
+        assert f"nothing was compared: {why}" in text
 
 
 async def test_a_version_that_fails_where_the_other_one_does_not_differs(told, module):

@@ -99,26 +99,29 @@ class ComparisonReport:
 
     def __init__(self, *, with_body: bool) -> None:
         self._with_body = with_body
+        self.events = self._without_handler = 0
         self._types: dict[str, Counter[str]] = {}
         self._kinds: Counter[str] = Counter(only_old=0, only_new=0, changed=0, failures=0)
+        self._compared = Counter(old=0, new=0)
         self._guesses = 0
 
     @property
-    def events(self) -> int:
-        """How many were compared so far."""
-        return sum(counts.total() for counts in self._types.values())
-
-    @property
     def is_equal(self) -> bool:
-        """Whether no event differed so far."""
-        return not any(counts["different"] for counts in self._types.values())
+        """Whether events were compared and none of them differed."""
+        return bool(self._types) and not any(counts["different"] for counts in self._types.values())
 
     def count(self, event: Compared) -> None:
         """Add an event to the summary."""
+        self.events += 1
+        if not event.has_handler:
+            self._without_handler += 1
+            return
         counts = self._types.setdefault(event.envelope.type, Counter(equal=0, different=0))
         counts["equal" if event.is_equal else "different"] += 1
         self._kinds.update(_kind(each) for each in event.calls)
         self._kinds["failures"] += event.old_failures != event.new_failures
+        self._compared.update(old=sum(len(pair.calls) for pair in event.old))
+        self._compared.update(new=sum(len(pair.calls) for pair in event.new))
         self._guesses += sum(pair.is_guess for pair in (*event.old, *event.new))
 
     def as_json(self, event: Compared) -> Iterator[dict[str, Any]]:
@@ -145,9 +148,11 @@ class ComparisonReport:
         """Return the totals."""
         return {
             "events": self.events,
+            "events_without_handler": self._without_handler,
             "equal": sum(counts["equal"] for counts in self._types.values()),
             "different": sum(counts["different"] for counts in self._types.values()),
             "by_type": {wire: dict(counts) for wire, counts in sorted(self._types.items())},
+            "calls": dict(self._compared),
             "differences": dict(self._kinds),
             "failed_after_unmade_read": self._guesses,
         }

@@ -67,7 +67,7 @@ async def rehearse(
 ) -> bool:
     """Rehearse handlers on `records` and print what they would do, or where two versions of them differ.
 
-    Returns False where a comparison found a difference.
+    Returns False where a comparison found a difference, or nothing to compare.
     Raises Misconfigured for modules that can't be used, and what the connections raise.
     """
     work = _compare if options.compares else _dry_run
@@ -162,7 +162,7 @@ def _running_handlers(settings: Settings, modules: tuple[str, ...]) -> Registry:
 
 
 def _both_versions(settings: Settings, modules: tuple[str, ...]) -> tuple[Registry, Registry]:
-    """Load your handlers as they run, and their new version; built-in ones write nothing through the API."""
+    """Load your handlers as they run, and their new version; built-in ones have no other."""
     if not settings.handlers:
         raise LevelgateError("there is nothing to compare with: LEVELGATE_HANDLERS names no module")
     return load_registry(settings.handlers, ()), load_registry(modules, ())
@@ -187,17 +187,22 @@ def _tell_dry_run(summary: dict[str, Any]) -> None:
 
 
 def _tell_comparison(summary: dict[str, Any]) -> None:
-    found = summary["differences"]
+    found, calls = summary["differences"], summary["calls"]
     click.echo(
-        f"\n{summary['events']} events: {summary['equal']} equal, {summary['different']} different\n"
-        f"calls: {found['only_old']} only old, {found['only_new']} only new, {found['changed']} changed · "
+        f"\n{summary['events']} events: {summary['equal']} equal, {summary['different']} different, "
+        f"{summary['events_without_handler']} without a handler\n"
+        f"calls: {calls['old']} by the old version, {calls['new']} by the new one\n"
+        f"differences: {found['only_old']} only old, {found['only_new']} only new, {found['changed']} changed · "
         f"events that fail differently: {found['failures']}\n"
     )
     print_table(
         ("type", "equal", "different"),
         [(wire, counts["equal"], counts["different"]) for wire, counts in summary["by_type"].items()],
-        empty="no event was chosen",
+        empty="nothing was compared: "
+        + ("no chosen event has a handler in either version" if summary["events"] else "no event was chosen"),
     )
+    if summary["by_type"] and not any(calls.values()):
+        click.echo("\nneither version made a call: all that was compared is how their runs end")
     _hint(summary)
 
 

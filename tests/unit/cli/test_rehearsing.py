@@ -85,9 +85,12 @@ def test_a_comparison_tells_fields_and_only_with_the_body_their_values():
 
 def test_a_comparison_counts_by_type_and_what_is_equal_is_not_shown():
     report = ComparisonReport(with_body=False)
-    equal = Compared(ENVELOPE, (), (), (), ("retry: KeyError",), ("retry: KeyError",))
-    different = Compared(ENVELOPE, (), (), tuple(differences([TAGS], [])), (), ())
+    failed = (pair(READ, error=KeyError("x")),)
+    equal = Compared(ENVELOPE, failed, failed, (), ("retry: KeyError",), ("retry: KeyError",))
+    different = Compared(ENVELOPE, (pair(TAGS),), (), tuple(differences([TAGS], [])), (), ())
 
+    report.count(Compared(ENVELOPE, (), (), (), (), ()))
+    assert not report.is_equal
     report.count(equal)
     assert report.is_equal
     report.count(different)
@@ -95,4 +98,6 @@ def test_a_comparison_counts_by_type_and_what_is_equal_is_not_shown():
     assert not report.is_equal
     assert (list(report.lines(equal)), list(report.as_json(equal))) == ([], [])
     assert report.summary()["by_type"] == {"ContactCreate": {"equal": 1, "different": 1}}
+    assert (report.summary()["events"], report.summary()["events_without_handler"]) == (3, 1)
+    assert report.summary()["calls"] == {"old": 2, "new": 1}
     assert report.summary()["differences"] == {"only_old": 1, "only_new": 0, "changed": 0, "failures": 0}
