@@ -1,4 +1,4 @@
-"""How two lists of API calls differ: what an old and a new version of handlers would do about one event. Pure.
+"""How two lists of API calls, or of statements, differ: what two versions of handlers would do about one event. Pure.
 
 Order counts, and so does every value of a body; the order of a body's fields does not.
 """
@@ -11,6 +11,10 @@ import msgspec
 import orjson
 
 from levelgate.highlevel.recording import Call
+from processors.statements import Statement
+
+Act = Call | Statement
+"""What a handler does by its context."""
 
 
 class Missing(msgspec.Struct, frozen=True):
@@ -21,41 +25,41 @@ MISSING: Final = Missing()
 
 
 class Change(msgspec.Struct, frozen=True):
-    """One value that differs between two calls."""
+    """One value that differs between two acts."""
 
     path: str
-    """Where it is: `body/tags/0`, `query/limit`, `tenant`; a slash within a name is `~1`, a tilde `~0`."""
+    """Where it is: `body/tags/0`, `query/limit`, `tenant`, `args/0`; a slash within a name is `~1`, a tilde `~0`."""
     old: Any
     new: Any
     """MISSING where that side has none."""
 
 
 class OnlyOld(msgspec.Struct, frozen=True):
-    """A call that the new version does not make, or not at that place."""
+    """An act that is not the new version's, or not at that place."""
 
-    old: Call
+    old: Act
 
 
 class OnlyNew(msgspec.Struct, frozen=True):
-    """A call that the old version does not make, or not at that place."""
+    """An act that is not the old version's, or not at that place."""
 
-    new: Call
+    new: Act
 
 
 class Changed(msgspec.Struct, frozen=True):
-    """A call of the same method and path that carries something else."""
+    """A call of the same method and path, or a statement of the same text, that carries something else."""
 
-    old: Call
-    new: Call
+    old: Act
+    new: Act
     changes: tuple[Change, ...]
 
 
 Difference = OnlyOld | OnlyNew | Changed
 
 
-def differences(old: Sequence[Call], new: Sequence[Call]) -> list[Difference]:
-    """Return how the calls of `new` differ from those of `old`, in their order; nothing where they are the same."""
-    matcher = SequenceMatcher(None, [call.key for call in old], [call.key for call in new], autojunk=False)
+def differences(old: Sequence[Act], new: Sequence[Act]) -> list[Difference]:
+    """Return how the acts of `new` differ from those of `old`, in their order; nothing where they are the same."""
+    matcher = SequenceMatcher(None, [act.key for act in old], [act.key for act in new], autojunk=False)
     found: list[Difference] = []
     for step, begin, end, new_begin, new_end in matcher.get_opcodes():
         if step != "equal":
@@ -63,18 +67,23 @@ def differences(old: Sequence[Call], new: Sequence[Call]) -> list[Difference]:
     return found
 
 
-def changes(old: Call, new: Call) -> tuple[Change, ...]:
-    """Return the values that differ between two calls, whatever their method and path."""
-    return (
-        *_changes("tenant", old.tenant, new.tenant),
-        *_changes("query", old.query, new.query),
-        *_changes("body", old.json, new.json),
-    )
+def changes(old: Act, new: Act) -> tuple[Change, ...]:
+    """Return the values that differ between two calls or two statements, whatever they are called."""
+    carried = _carried(new)
+    return tuple(change for part, value in _carried(old).items() for change in _changes(part, value, carried[part]))
 
 
-def _replaced(old: Sequence[Call], new: Sequence[Call]) -> Iterator[Difference]:
-    """Pair up calls of one method and path, so far as their order lets them be; the rest is on one side alone."""
-    matcher = SequenceMatcher(None, [call.named for call in old], [call.named for call in new], autojunk=False)
+def _carried(act: Act) -> dict[str, Any]:
+    match act:
+        case Call():
+            return {"tenant": act.tenant, "query": act.query, "body": act.json}
+        case Statement():
+            return {"literals": list(act.literals), "args": list(act.arguments)}
+
+
+def _replaced(old: Sequence[Act], new: Sequence[Act]) -> Iterator[Difference]:
+    """Pair up acts that are called the same, so far as their order lets them be; the rest is on one side alone."""
+    matcher = SequenceMatcher(None, [act.named for act in old], [act.named for act in new], autojunk=False)
     for step, begin, end, new_begin, new_end in matcher.get_opcodes():
         if step == "equal":
             for before, after in zip(old[begin:end], new[new_begin:new_end], strict=True):

@@ -28,6 +28,7 @@ from processors.rehearsed_calls import Reads, RehearsedCall, RehearsedClient
 from processors.retries import default_policy, policy_of
 from processors.sql import Pool
 from processors.stage import Stage
+from processors.statements import Statement
 from processors.trial import Outcome, failure_of, verdict
 from schemas.envelope import Envelope
 from schemas.errors import LevelgateError, RateLimited, RefreshFailed
@@ -52,6 +53,7 @@ class RehearsedPair(msgspec.Struct, frozen=True):
     element: int
     outcome: Outcome
     calls: tuple[RehearsedCall, ...]
+    statements: tuple[Statement, ...]
 
     @property
     def is_guess(self) -> bool:
@@ -74,6 +76,8 @@ class Compared(msgspec.Struct, frozen=True):
     new: tuple[RehearsedPair, ...]
     calls: tuple[Difference, ...]
     """Of all calls, reads too."""
+    statements: tuple[Difference, ...]
+    """Of what is asked of the database, reads too."""
     old_failures: tuple[str, ...]
     new_failures: tuple[str, ...]
 
@@ -85,7 +89,7 @@ class Compared(msgspec.Struct, frozen=True):
     @property
     def is_equal(self) -> bool:
         """Whether both versions would do the same, and fail in the same way."""
-        return not self.calls and self.old_failures == self.new_failures
+        return not self.calls and not self.statements and self.old_failures == self.new_failures
 
 
 class Rehearsal:
@@ -112,6 +116,7 @@ class Rehearsal:
             ran,
             rerun,
             tuple(differences(_calls(ran), _calls(rerun))),
+            tuple(differences(_statements(ran), _statements(rerun))),
             _failures(ran),
             _failures(rerun),
         )
@@ -143,12 +148,12 @@ class Rehearsal:
         pair = record.pair(place(handler), element)
         waited = timedelta()
         while True:
-            client = RehearsedClient(self.reads)
+            client, stage = RehearsedClient(self.reads), Stage(self._pool)
             failure: BaseException | None
             if isinstance(event, LevelgateError):
                 failure = event
             else:
-                failure = await self._failure(record, pair, handler, event, client, policy.timeout_s)
+                failure = await self._failure(record, pair, handler, event, client, stage, policy.timeout_s)
             # Run anew as a worker would, only sooner; the reads that it made already are answered from memory.
             wait = failure.after if isinstance(failure, RateLimited) and client.was_limited else None
             if wait is None or waited + wait > _PATIENCE:
@@ -156,7 +161,7 @@ class Rehearsal:
             waited += wait
             await asyncio.sleep(wait.total_seconds())
         outcome = verdict(failure, attempt=1, received_at=record.envelope.received_at, policy=policy)
-        return RehearsedPair(handler.name, element, outcome, tuple(client.calls))
+        return RehearsedPair(handler.name, element, outcome, tuple(client.calls), tuple(stage.statements))
 
     async def _failure(
         self,
@@ -165,9 +170,10 @@ class Rehearsal:
         handler: Handler,
         event: Event,
         client: RehearsedClient,
+        stage: Stage,
         timeout_s: float | None,
     ) -> BaseException | None:
-        async with Stage(self._pool) as stage:
+        async with stage:
             db = cast("Pool", stage)
             installations = _StagedInstallations(
                 db, self._keyring, self._session, self._settings, ApiMetrics(CollectorRegistry())
@@ -244,6 +250,10 @@ def meant(record: Record, registry: Registry) -> tuple[Handler, ...]:
 
 def _calls(pairs: tuple[RehearsedPair, ...]) -> list[Call]:
     return [each.call for pair in pairs for each in pair.calls]
+
+
+def _statements(pairs: tuple[RehearsedPair, ...]) -> list[Statement]:
+    return [each for pair in pairs for each in pair.statements]
 
 
 def _failures(pairs: tuple[RehearsedPair, ...]) -> tuple[str, ...]:

@@ -8,7 +8,6 @@ rolled back: Postgres never does that.
 
 import asyncio
 import contextlib
-import re
 from collections.abc import Awaitable, Callable, Generator
 from functools import partial
 from typing import Any, Self, TypeAlias, TypeVar
@@ -18,6 +17,7 @@ from asyncpg.prepared_stmt import PreparedStatement
 from asyncpg.transaction import Transaction
 
 from processors.sql import Pool, queries
+from processors.statements import Given, Statement, ends_transaction, repeatable, statement_of, text_of
 from schemas.errors import Permanent
 
 _LOCK_TIMEOUT = "10s"
@@ -58,17 +58,6 @@ _HARMLESS = frozenset(
 )
 _PREPARED_HARMLESS = frozenset({"get_attributes", "get_name", "get_parameters", "get_query", "get_statusmsg"})
 
-_QUOTED = re.compile(r"\$(\w*)\$.*?\$\1\$|'(?:[^']|'')*'|\"[^\"]*\"|--[^\n]*|/\*.*?\*/", re.DOTALL)
-_ENDING = re.compile(
-    r"(?:^|;)\s*(?:COMMIT|END|ABORT|ROLLBACK(?!\s+(?:WORK\s+|TRANSACTION\s+)?TO\b)|PREPARE\s+TRANSACTION)\b",
-    re.IGNORECASE,
-)
-
-
-def ends_transaction(query: str) -> bool:
-    """Whether one of the statements in `query` would end the transaction that it runs in."""
-    return _ENDING.search(_QUOTED.sub(" ", query)) is not None
-
 
 class Stage:
     """The pool's methods that handlers use, for one run; as a context it rolls back at its end.
@@ -83,6 +72,8 @@ class Stage:
         self._connection: Connection | None = None
         self._transaction: Transaction | None = None
         self._is_over = False
+        self.statements: list[Statement] = []
+        """What was asked so far, in its order, what failed too."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -117,8 +108,15 @@ class Stage:
 
     async def statement(self, name: str, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 -- the connection's own
         """Run a method of the connection that stands in no transaction of the handler's."""
-        _refuse_ending(args, kwargs)
+        args, kwargs = self.asked(name, args, kwargs)
         return await self.run(lambda connection: getattr(connection, name)(*args, **kwargs), in_transaction=False)
+
+    def asked(self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Given:
+        """Take note of a statement; return its arguments, to be used instead. Raises Permanent if it must not run."""
+        _refuse_ending(text_of(args, kwargs))
+        args, kwargs = repeatable(method, args, kwargs)
+        self.statements.append(statement_of(method, args, kwargs))
+        return args, kwargs
 
     async def run(self, work: Callable[[Connection], Awaitable[Result]], *, in_transaction: bool) -> Result:
         """Do `work`, one at a time; a failure undoes that alone, unless a transaction of the handler's is to suffer."""
@@ -131,6 +129,7 @@ class Stage:
 
     async def begin(self) -> Transaction:
         """Begin what the handler takes for a transaction: a savepoint."""
+        self.statements.append(Statement("BEGIN"))
         async with self._lock:
             transaction = (await self.connection()).transaction()
             await transaction.start()
@@ -141,6 +140,7 @@ class Stage:
 
         This is what Postgres makes of such a COMMIT.
         """
+        self.statements.append(Statement("COMMIT" if commit else "ROLLBACK"))
         async with self._lock:
             kept = commit and (is_inner or await self._is_usable())
             await (transaction.commit() if kept else transaction.rollback())
@@ -182,13 +182,15 @@ class StagedConnection:
 
     async def prepare(self, query: str, **options: Any) -> "StagedStatement":  # noqa: ANN401 -- asyncpg's
         """Prepare a statement, to be run as often as one likes."""
-        _refuse_ending((query,), {})
-        return StagedStatement(self, await self.run(lambda connection: connection.prepare(query, **options)))
+        _refuse_ending(query)
+        return StagedStatement(
+            self._stage, self, query, await self.run(lambda connection: connection.prepare(query, **options))
+        )
 
     def cursor(self, query: str, *args: Any, **options: Any) -> Any:  # noqa: ANN401 -- asyncpg's own
         """Return a cursor. Raises NoActiveSQLTransactionError outside a transaction of the handler's."""
-        _refuse_ending((query,), {})
         self.want_transaction()
+        self._stage.asked("cursor", (query, *args), options)
         return self._connection.cursor(query, *args, **options)
 
     async def run(self, work: Callable[[Connection], Awaitable[Result]]) -> Result:
@@ -208,20 +210,25 @@ class StagedConnection:
         raise AttributeError(f"a connection's {name} can't be rehearsed")
 
     async def _statement(self, name: str, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 -- the connection's own
-        _refuse_ending(args, kwargs)
+        args, kwargs = self._stage.asked(name, args, kwargs)
         return await self.run(lambda connection: getattr(connection, name)(*args, **kwargs))
 
 
 class StagedStatement:
     """A prepared statement of the one connection."""
 
-    def __init__(self, connection: StagedConnection, prepared: "PreparedStatement[asyncpg.Record]") -> None:
+    def __init__(
+        self, stage: Stage, connection: StagedConnection, query: str, prepared: "PreparedStatement[asyncpg.Record]"
+    ) -> None:
+        self._stage = stage
         self._connection = connection
+        self._query = query
         self._prepared = prepared
 
     def cursor(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 -- asyncpg's own
         """Return a cursor. Raises NoActiveSQLTransactionError outside a transaction of the handler's."""
         self._connection.want_transaction()
+        self._stage.asked("cursor", (self._query, *args), options)
         return self._prepared.cursor(*args, **options)
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 -- the statement's method of this name
@@ -232,7 +239,8 @@ class StagedStatement:
         raise AttributeError(f"a prepared statement's {name} can't be rehearsed")
 
     async def _statement(self, name: str, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 -- the statement's own
-        return await self._connection.run(lambda _: getattr(self._prepared, name)(*args, **kwargs))
+        (_, *values), kwargs = self._stage.asked(name, (self._query, *args), kwargs)
+        return await self._connection.run(lambda _: getattr(self._prepared, name)(*values, **kwargs))
 
 
 class StagedTransaction:
@@ -292,7 +300,6 @@ class _Acquired:
             return StagedConnection(stage, await stage.connection())
 
 
-def _refuse_ending(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    query = kwargs.get("query", args[0] if args else "")
-    if isinstance(query, str) and ends_transaction(query):
+def _refuse_ending(query: str) -> None:
+    if ends_transaction(query):
         raise Permanent("a statement that ends the transaction can't be rehearsed: use connection.transaction()")

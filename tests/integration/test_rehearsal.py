@@ -155,7 +155,7 @@ async def test_two_versions_are_compared_event_by_event(told, module, pool, simu
     is_equal, (last,) = await told(*records, compares=True, modules=(same,), allow_reads=True)
     assert is_equal
     assert (last["summary"]["equal"], last["summary"]["events_without_handler"]) == (2, 1)
-    assert last["summary"]["calls"] == {"old": 4, "new": 4}
+    assert last["summary"]["calls"] == {"old": 4, "new": 4, "only_old": 0, "only_new": 0, "changed": 0}
     assert simulator.calls("GET /contacts/{contactId}") == 1, "both versions see one answer"
 
     is_equal, (differing, last) = await told(*records, compares=True, modules=(new_body,), allow_reads=True)
@@ -193,6 +193,23 @@ async def test_reads_are_compared_made_or_not(told, module):
 
         assert not is_equal
         assert [(each["difference"], each["method"]) for each in differing["calls"]] == [("only_new", "GET")]
+
+
+async def test_rows_are_compared_by_what_writes_them(told, module):
+    insert = 'execute("INSERT INTO greeted VALUES ($1)", event.id)'
+    other_rows = module("handlers_of_other_rows", text=HANDLERS.replace(insert, insert.replace("id)", "id.upper())")))
+    laid_out = module("handlers_laid_out", text=HANDLERS.replace("INSERT INTO greeted", "INSERT  INTO greeted"))
+    compared = {"compares": True, "allow_reads": True}
+
+    is_equal, (last,) = await told(event("ContactCreate"), modules=(laid_out,), **compared)
+    assert is_equal
+    assert (last["summary"]["statements"]["old"], last["summary"]["statements"]["new"]) == (1, 1)
+
+    is_equal, (differing, _) = await told(event("ContactCreate"), modules=(other_rows,), **compared)
+    assert (is_equal, differing["calls"]) == (False, [])
+    assert differing["statements"] == [
+        {"difference": "changed", "statement": "INSERT INTO greeted VALUES ($1)", "changes": [{"path": "args/0"}]}
+    ]
 
 
 async def test_a_comparison_of_nothing_is_not_equal(told, module):

@@ -142,6 +142,31 @@ async def test_what_fails_ends_as_it_does_on_a_pool(pool, handler):
     assert rehearsed == await ended(pool)
 
 
+async def test_all_that_is_asked_is_noted_in_its_order(pool):
+    async with Stage(pool) as db:
+        await db.executemany("INSERT INTO notes VALUES ($1, $2)", ((n, "many") for n in (2, 3)))
+        async with db.acquire() as connection:
+            await (await connection.prepare("SELECT $1::int")).fetchval(4)
+            async with connection.transaction():
+                await connection.cursor("SELECT $1::int", 5)
+            with pytest.raises(asyncpg.UniqueViolationError):
+                async with connection.transaction():
+                    await connection.execute("INSERT INTO notes VALUES (1)")
+        assert await db.fetchval("SELECT count(*) FROM notes") == 3
+
+    assert [(each.named, *each.arguments) for each in db.statements] == [
+        ("INSERT INTO notes VALUES ($1, $2)", "(2, 'many')", "(3, 'many')"),
+        ("SELECT $1::int", "4"),
+        ("BEGIN",),
+        ("SELECT $1::int", "5"),
+        ("COMMIT",),
+        ("BEGIN",),
+        ("INSERT INTO notes VALUES (1)",),
+        ("ROLLBACK",),
+        ("SELECT count(*) FROM notes",),
+    ]
+
+
 async def test_what_is_asked_at_once_is_answered_one_after_another(pool):
     async with Stage(pool) as db, db.acquire() as one, db.acquire() as other:
         asked = [each.fetchval("SELECT $1::int", n) for n in range(5) for each in (db, one, other)]

@@ -1,6 +1,6 @@
 """How a rehearsal's results are told: as lines of text, or as JSON. Pure.
 
-Bodies of calls and values of queries are customer data: in the result only `with_body`.
+Bodies of calls, values of queries, and what statements carry are customer data: in the result only `with_body`.
 """
 
 from collections import Counter
@@ -12,11 +12,12 @@ import orjson
 from levelgate.cli.output import cell
 from levelgate.highlevel.recording import Call
 from processors.attempts import describe
-from processors.comparison import MISSING, Change, Changed, Difference, OnlyNew, OnlyOld
+from processors.comparison import MISSING, Act, Change, Changed, Difference, OnlyNew, OnlyOld
 from processors.rehearsal import Compared, Rehearsed, RehearsedPair
 from processors.rehearsed_calls import Reads
 from schemas.envelope import Envelope
 
+_NONE = {"old": 0, "new": 0, "only_old": 0, "only_new": 0, "changed": 0}
 _OUTCOMES = {"done": "done", "retry": "would_retry", "dead": "would_be_dead"}
 
 
@@ -57,7 +58,7 @@ class DryRunReport:
                 "failed_after_unmade_read": pair.is_guess,
                 "calls": [
                     {
-                        **call_fields(each.call, with_body=self._with_body),
+                        **_call_fields(each.call, with_body=self._with_body),
                         "operation": each.operation,
                         "kind": "read" if each.is_read else "write",
                         "made": each.is_made,
@@ -101,9 +102,9 @@ class ComparisonReport:
         self._with_body = with_body
         self.events = self._without_handler = 0
         self._types: dict[str, Counter[str]] = {}
-        self._kinds: Counter[str] = Counter(only_old=0, only_new=0, changed=0, failures=0)
-        self._compared = Counter(old=0, new=0)
-        self._guesses = 0
+        self._calls = Counter(_NONE)
+        self._statements = Counter(_NONE)
+        self._failures = self._guesses = 0
 
     @property
     def is_equal(self) -> bool:
@@ -118,10 +119,12 @@ class ComparisonReport:
             return
         counts = self._types.setdefault(event.envelope.type, Counter(equal=0, different=0))
         counts["equal" if event.is_equal else "different"] += 1
-        self._kinds.update(_kind(each) for each in event.calls)
-        self._kinds["failures"] += event.old_failures != event.new_failures
-        self._compared.update(old=sum(len(pair.calls) for pair in event.old))
-        self._compared.update(new=sum(len(pair.calls) for pair in event.new))
+        for side, pairs in (("old", event.old), ("new", event.new)):
+            self._calls[side] += sum(len(pair.calls) for pair in pairs)
+            self._statements[side] += sum(len(pair.statements) for pair in pairs)
+        self._calls.update(map(_kind, event.calls))
+        self._statements.update(map(_kind, event.statements))
+        self._failures += event.old_failures != event.new_failures
         self._guesses += sum(pair.is_guess for pair in (*event.old, *event.new))
 
     def as_json(self, event: Compared) -> Iterator[dict[str, Any]]:
@@ -131,6 +134,7 @@ class ComparisonReport:
         yield {
             **_named(event.envelope),
             "calls": [_difference_fields(each, with_body=self._with_body) for each in event.calls],
+            "statements": [_difference_fields(each, with_body=self._with_body) for each in event.statements],
             "failures": {"old": event.old_failures, "new": event.new_failures},
         }
 
@@ -139,7 +143,7 @@ class ComparisonReport:
         if event.is_equal:
             return
         yield _title(event.envelope)
-        for each in event.calls:
+        for each in (*event.calls, *event.statements):
             yield from self._difference(each)
         if event.old_failures != event.new_failures:
             yield f"  fails     old: {_joined(event.old_failures)} · new: {_joined(event.new_failures)}"
@@ -152,8 +156,9 @@ class ComparisonReport:
             "equal": sum(counts["equal"] for counts in self._types.values()),
             "different": sum(counts["different"] for counts in self._types.values()),
             "by_type": {wire: dict(counts) for wire, counts in sorted(self._types.items())},
-            "calls": dict(self._compared),
-            "differences": dict(self._kinds),
+            "calls": dict(self._calls),
+            "statements": dict(self._statements),
+            "fail_differently": self._failures,
             "failed_after_unmade_read": self._guesses,
         }
 
@@ -163,14 +168,21 @@ class ComparisonReport:
             if self._with_body:
                 yield from (f"      {cell(c.path)}: {_value(c.old)} → {_value(c.new)}" for c in each.changes)
             return
-        side, call = ("old", each.old) if isinstance(each, OnlyOld) else ("new", each.new)
-        yield f"  only {side}  {_called(call)}"
+        side, act = ("old", each.old) if isinstance(each, OnlyOld) else ("new", each.new)
+        yield f"  only {side}  {_called(act)}"
         if self._with_body:
-            yield from _carried(call)
+            yield from _carried(act)
 
 
-def call_fields(call: Call, *, with_body: bool) -> dict[str, Any]:
-    """Return a call's fields for JSON."""
+def act_fields(act: Act, *, with_body: bool) -> dict[str, Any]:
+    """Return a call's or a statement's fields for JSON."""
+    if isinstance(act, Call):
+        return _call_fields(act, with_body=with_body)
+    carried = {"literals": act.literals, "args": act.arguments} if with_body else {}
+    return {"statement": act.named, **carried}
+
+
+def _call_fields(call: Call, *, with_body: bool) -> dict[str, Any]:
     method, _, path = call.named.partition(" ")
     fields = {"method": method, "path": path, "tenant": call.tenant, "query_names": sorted(call.query)}
     return fields | {"query": call.query, "json": call.json} if with_body else fields
@@ -179,10 +191,10 @@ def call_fields(call: Call, *, with_body: bool) -> dict[str, Any]:
 def _difference_fields(each: Difference, *, with_body: bool) -> dict[str, Any]:
     fields: dict[str, Any] = {"difference": _kind(each)}
     match each:
-        case OnlyOld(call) | OnlyNew(call):
-            return fields | call_fields(call, with_body=with_body)
-        case Changed(_, call, changes):
-            fields |= call_fields(call, with_body=False)
+        case OnlyOld(act) | OnlyNew(act):
+            return fields | act_fields(act, with_body=with_body)
+        case Changed(_, act, changes):
+            fields |= act_fields(act, with_body=False)
             return fields | {"changes": [_change_fields(change, with_body=with_body) for change in changes]}
 
 
@@ -218,16 +230,17 @@ def _ended(pair: RehearsedPair) -> str:
     return f"{cell(pair.handler)}{element}: {outcome}{failed}{hint}"
 
 
-def _called(call: Call) -> str:
-    names = "&".join(f"{name}=…" for name in sorted(call.query))
-    return cell(f"{call.named}?{names}" if names else call.named)
+def _called(act: Act) -> str:
+    names = "&".join(f"{name}=…" for name in sorted(act.query)) if isinstance(act, Call) else ""
+    return cell(f"{act.named}?{names}" if names else act.named)
 
 
-def _carried(call: Call) -> Iterator[str]:
-    if call.query:
-        yield f"      query {_value(call.query)}"
-    if call.json is not None:
-        yield f"      body  {_value(call.json)}"
+def _carried(act: Act) -> Iterator[str]:
+    if isinstance(act, Call):
+        parts = {"query": act.query or None, "body": act.json}
+    else:
+        parts = {"literals": act.literals or None, "args": act.arguments or None}
+    yield from (f"      {part:5} {_value(value)}" for part, value in parts.items() if value is not None)
 
 
 def _value(value: Any) -> str:  # noqa: ANN401 -- any JSON

@@ -187,13 +187,13 @@ def _tell_dry_run(summary: dict[str, Any]) -> None:
 
 
 def _tell_comparison(summary: dict[str, Any]) -> None:
-    found, calls = summary["differences"], summary["calls"]
+    calls, statements = summary["calls"], summary["statements"]
     click.echo(
         f"\n{summary['events']} events: {summary['equal']} equal, {summary['different']} different, "
         f"{summary['events_without_handler']} without a handler\n"
-        f"calls: {calls['old']} by the old version, {calls['new']} by the new one\n"
-        f"differences: {found['only_old']} only old, {found['only_new']} only new, {found['changed']} changed · "
-        f"events that fail differently: {found['failures']}\n"
+        f"calls of the API: {_counted(calls)}\n"
+        f"statements on the database: {_counted(statements)}\n"
+        f"events that fail differently: {summary['fail_differently']}\n"
     )
     print_table(
         ("type", "equal", "different"),
@@ -201,9 +201,14 @@ def _tell_comparison(summary: dict[str, Any]) -> None:
         empty="nothing was compared: "
         + ("no chosen event has a handler in either version" if summary["events"] else "no event was chosen"),
     )
-    if summary["by_type"] and not any(calls.values()):
-        click.echo("\nneither version made a call: all that was compared is how their runs end")
+    if summary["by_type"] and not any((*calls.values(), *statements.values())):
+        click.echo("\nneither version made a call or ran a statement: all that was compared is how their runs end")
     _hint(summary)
+
+
+def _counted(acts: dict[str, int]) -> str:
+    found = f"{acts['only_old']} only old, {acts['only_new']} only new, {acts['changed']} changed"
+    return f"{acts['old']} old, {acts['new']} new: {found}"
 
 
 def _hint(summary: dict[str, Any]) -> None:

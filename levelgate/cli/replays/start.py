@@ -44,7 +44,8 @@ def command(*, selection: "Selection", rate: float, yes: bool, rehearsal: Rehear
 
     With --dry-run nothing is published and nothing comes of it: the handlers run here, their writes are rolled back
     and their API calls only printed. --compare does so with your handlers and with --handlers MODULE, and prints where
-    their calls differ; it exits with 1 where they do, and where no handler ran: then nothing was compared.
+    their calls, or their statements on the database, differ; it exits with 1 where they do, and where no handler ran:
+    then nothing was compared.
     """
     if rehearsal.is_wanted:
         from levelgate.cli.replays.rehearsing import rehearse_selection

@@ -9,6 +9,7 @@ from levelgate.highlevel.recording import Call
 from processors.comparison import differences
 from processors.rehearsal import Compared, Rehearsed, RehearsedPair
 from processors.rehearsed_calls import RehearsedCall
+from processors.statements import Statement
 from processors.trial import Outcome
 from schemas.settings import Kafka
 from tests.support.deliveries import delivery
@@ -19,13 +20,17 @@ OTHER_TAGS = Call("POST /contacts/c/tags", "location-1", {"notify": "ada@example
 READ = Call("GET /contacts/c", "location-1", {}, None)
 
 
-def pair(*calls, error=None):
+INSERT = Statement("INSERT INTO notes VALUES ($1)", arguments=("'marked-note'",))
+OTHER_INSERT = Statement("INSERT INTO notes VALUES ($1)", arguments=("'marked-other'",))
+
+
+def pair(*calls, error=None, statements=()):
     operations = {"POST": "POST /contacts/{contactId}/tags", "GET": "GET /contacts/{contactId}"}
     kept = tuple(
         RehearsedCall(each, operations[each.named.split()[0]], is_read=each.named.startswith("GET"), is_made=False)
         for each in calls
     )
-    return RehearsedPair("greet", 0, Outcome("retry", error) if error else Outcome("done"), kept)
+    return RehearsedPair("greet", 0, Outcome("retry", error) if error else Outcome("done"), kept, statements)
 
 
 def test_options_that_make_no_rehearsal_are_wrong_usage():
@@ -70,26 +75,33 @@ def test_an_event_without_a_handler_is_counted_and_not_shown():
 
 def test_a_comparison_tells_fields_and_only_with_the_body_their_values():
     old, new = (pair(TAGS),), (pair(READ, OTHER_TAGS, error=KeyError("x")),)
-    event = Compared(ENVELOPE, old, new, tuple(differences([TAGS], [OTHER_TAGS])), (), ("retry: KeyError",))
+    statements = tuple(differences([INSERT], [INSERT, OTHER_INSERT]))
+    event = Compared(ENVELOPE, old, new, tuple(differences([TAGS], [OTHER_TAGS])), statements, (), ("retry: KeyError",))
 
     assert list(ComparisonReport(with_body=False).lines(event)) == [
         "ContactCreate delivery-1 of location-1, app demo",
         "  changed   POST /contacts/c/tags?notify=…: body/tags/0",
+        "  only new  INSERT INTO notes VALUES ($1)",
         "  fails     old: nothing · new: retry: KeyError",
     ]
     assert '      body/tags/0: "marked-tag" → "marked-other"' in ComparisonReport(with_body=True).lines(event)
     (without,), (with_body,) = (list(ComparisonReport(with_body=each).as_json(event)) for each in (False, True))
     assert "marked" not in str(without)
+    assert with_body["statements"] == [
+        {"difference": "only_new", "statement": INSERT.named, "literals": (), "args": ("'marked-other'",)}
+    ]
     assert with_body["calls"][0]["changes"] == [{"path": "body/tags/0", "old": "marked-tag", "new": "marked-other"}]
 
 
 def test_a_comparison_counts_by_type_and_what_is_equal_is_not_shown():
     report = ComparisonReport(with_body=False)
     failed = (pair(READ, error=KeyError("x")),)
-    equal = Compared(ENVELOPE, failed, failed, (), ("retry: KeyError",), ("retry: KeyError",))
-    different = Compared(ENVELOPE, (pair(TAGS),), (), tuple(differences([TAGS], [])), (), ())
+    equal = Compared(ENVELOPE, failed, failed, (), (), ("retry: KeyError",), ("retry: KeyError",))
+    ran, rerun = (pair(TAGS, statements=(INSERT,)),), (pair(statements=(OTHER_INSERT,)),)
+    statements = tuple(differences([INSERT], [OTHER_INSERT]))
+    different = Compared(ENVELOPE, ran, rerun, tuple(differences([TAGS], [])), statements, (), ())
 
-    report.count(Compared(ENVELOPE, (), (), (), (), ()))
+    report.count(Compared(ENVELOPE, (), (), (), (), (), ()))
     assert not report.is_equal
     report.count(equal)
     assert report.is_equal
@@ -99,5 +111,6 @@ def test_a_comparison_counts_by_type_and_what_is_equal_is_not_shown():
     assert (list(report.lines(equal)), list(report.as_json(equal))) == ([], [])
     assert report.summary()["by_type"] == {"ContactCreate": {"equal": 1, "different": 1}}
     assert (report.summary()["events"], report.summary()["events_without_handler"]) == (3, 1)
-    assert report.summary()["calls"] == {"old": 2, "new": 1}
-    assert report.summary()["differences"] == {"only_old": 1, "only_new": 0, "changed": 0, "failures": 0}
+    assert report.summary()["calls"] == {"old": 2, "new": 1, "only_old": 1, "only_new": 0, "changed": 0}
+    assert report.summary()["statements"] == {"old": 1, "new": 1, "only_old": 0, "only_new": 0, "changed": 1}
+    assert report.summary()["fail_differently"] == 0
