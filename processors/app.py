@@ -107,7 +107,13 @@ class Worker:
         """Work until stopped. Raises what ended it where that was not `stop`."""
         async with contextlib.AsyncExitStack() as stack:
             await stack.enter_async_context(self._health())
-            pool = await stack.enter_async_context(await self._pool())
+            # A worker frozen within a transaction of its own must not hold its partitions back for ever.
+            limit_ms = int(self._settings.worker.session_timeout_s * 500)
+            pool = await stack.enter_async_context(
+                await self._pool(self.name, idle_in_transaction_session_timeout=str(limit_ms))
+            )
+            # Handlers that keep connections while they wait for something must not keep the ledger from writing.
+            handlers_pool = await stack.enter_async_context(await self._pool(f"handlers of {self.name}"))
             session = await stack.enter_async_context(open_session())
             keyring = KeyRing(parse_token_keys(self._settings.token_keys))
             tokens = TokenStore(pool, keyring, session, self._settings, self._api_metrics)
@@ -122,7 +128,7 @@ class Worker:
                 observer=self._outages.called,
                 budgets=budgets,
             )
-            contexts = Contexts(client=client, tokens=tokens, pool=pool)
+            contexts = Contexts(client=client, tokens=tokens, pool=handlers_pool)
             await self._work(pool, contexts, budgets, table.saver(budgets))
         if self._error is not None:
             raise self._error
@@ -250,7 +256,7 @@ class Worker:
             self._error = error
         self._stop.set()
 
-    async def _pool(self) -> Pool:
+    async def _pool(self, name: str, **server_settings: str) -> Pool:
         url = self._settings.database_url.get_secret_value()
         while True:
             try:
@@ -260,11 +266,7 @@ class Worker:
                     max_size=_POOL,
                     timeout=_RETRY_S * 5,
                     command_timeout=60,
-                    server_settings={
-                        "application_name": self.name,
-                        # A worker frozen within a transaction must not hold its partitions back for ever.
-                        "idle_in_transaction_session_timeout": str(int(self._settings.worker.session_timeout_s * 500)),
-                    },
+                    server_settings={"application_name": name, **server_settings},
                 )
             except POSTGRES_AWAY as error:
                 if self._stop.is_set():

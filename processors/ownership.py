@@ -49,13 +49,27 @@ class Ownership:
         return dict(self._epochs)
 
     async def claim(self, number: int) -> int:
-        """Take `number` over and return its epoch. Raises what Postgres raises: the caller tries again."""
+        """Take `number` over and return its epoch. Raises what Postgres raises: the caller tries again.
+
+        Where its former owner holds it for longer than a confirmation counts, that one's transactions are ended.
+        """
         asked_at = self._monotonic()
-        async with asyncio.timeout(self._good_for_s):
-            row = await _SQL.claim(self._pool, group_id=self._group, partition=number, worker=self._worker)
+        try:
+            async with asyncio.timeout(self._good_for_s):
+                row = await _SQL.claim(self._pool, group_id=self._group, partition=number, worker=self._worker)
+        except TimeoutError:
+            await self._end_former(number)
+            raise
         self._epochs[number] = row["epoch"]
         self._confirmed_at[number] = asked_at
         return int(row["epoch"])
+
+    async def _end_former(self, number: int) -> None:
+        async with asyncio.timeout(self._good_for_s):
+            rows = await fetch(
+                _SQL.end_former(self._pool, group_id=self._group, partition=number, older_s=self._good_for_s)
+            )
+        log.warning("claim_waited", partition=number, transactions_ended=rows[0][0])
 
     def drop(self, number: int) -> None:
         """Forget `number`: nothing is written for it any more."""

@@ -1,5 +1,6 @@
 """Handlers that raise what nobody thinks of: it is their run's failure, and never the worker's end."""
 
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -74,3 +75,26 @@ async def test_whatever_a_handler_raises_is_a_failure_of_its_run(settings, pool)
     assert told["seconds"] == "Retry(after=…) takes a timedelta, not int"
     assert SECRET.split()[1] not in str(told)
     assert max(len(message) for message in told.values()) <= 500
+
+
+async def test_handlers_that_keep_their_connections_keep_nobody_else_from_the_database(settings, pool):
+    gate = asyncio.Event()
+
+    async def greedy(_event, ctx):
+        async with ctx.db.acquire():
+            await gate.wait()
+
+    async def modest(_event, _ctx):
+        """Do nothing: what became of it has to be written all the same."""
+
+    records = [delivery(settings.kafka, entity=f"contact-{n}", tenant=f"location-{n}") for n in range(30)]
+
+    def done(name):
+        return pool.fetchval("SELECT count(*) FROM handled WHERE handler = $1", name)
+
+    async with working(settings, handler(greedy), handler(modest)):
+        await publish(settings.kafka, records)
+        await eventually(lambda: done("modest"), lambda count: count == len(records), within_s=20)
+        assert await done("greedy") == 0
+        gate.set()
+        await eventually(lambda: done("greedy"), lambda count: count == len(records), within_s=20)
