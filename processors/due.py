@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -19,6 +20,7 @@ log = get_logger(__name__)
 
 _MOST = 400
 _POLL_S = 0.5
+_REST = 4
 _RETRY_S = 1.0
 
 
@@ -59,6 +61,7 @@ class DuePairs:
     async def run(self) -> None:
         """Take due pairs until cancelled."""
         while True:
+            began = time.monotonic()
             try:
                 taken = await self._take()
             except POSTGRES_AWAY as error:
@@ -66,9 +69,12 @@ class DuePairs:
                 await asyncio.sleep(_RETRY_S)
                 continue
             if not taken:
+                # A look goes by all tenants that have something parked: of very many it is not to be half the work.
+                took_s = time.monotonic() - began
+                await asyncio.sleep(took_s)
                 # A pair that ended may have released the next of its line: no need to wait the interval out then.
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_POLL_S):
+                    async with asyncio.timeout(max(_POLL_S, _REST * took_s)):
                         await self._ended.wait()
                 self._ended.clear()
 

@@ -6,48 +6,53 @@ GROUP BY app, tenant, topic, entity, handler, run;
 
 -- name: take_due(group_id, partitions, now, most, of_a_tenant, held_apps, held_tenants, replay_apps, replay_tenants)
 -- The pairs whose time has come, in turns between tenants; the lock is owning the partition. The tenants are found by
--- going from one to the next along the index, so that one's backlog costs the others nothing.
+-- going from one to the next along the index, each by what is due first of it, so that one's backlog costs the others
+-- nothing. Of many tenants little is looked at of each, and bodies are read of what is taken alone.
 WITH RECURSIVE tenant AS (
     SELECT first.* FROM unnest(CAST(:partitions AS integer[])) AS number (partition)
     CROSS JOIN LATERAL (
-        SELECT p.partition, p.app, p.tenant FROM parked AS p
+        SELECT p.partition, p.app, p.tenant, p.due_at FROM parked AS p
         WHERE p.group_id = :group_id AND p.partition = number.partition AND p.due_at < 'infinity'
-        ORDER BY p.app, p.tenant LIMIT 1
+        ORDER BY p.app, p.tenant, p.due_at LIMIT 1
     ) AS first
     UNION ALL
     SELECT next.* FROM tenant AS t
     CROSS JOIN LATERAL (
-        SELECT p.partition, p.app, p.tenant FROM parked AS p
+        SELECT p.partition, p.app, p.tenant, p.due_at FROM parked AS p
         WHERE p.group_id = :group_id AND p.partition = t.partition AND p.due_at < 'infinity'
         AND (p.app, p.tenant) > (t.app, t.tenant)
-        ORDER BY p.app, p.tenant LIMIT 1
+        ORDER BY p.app, p.tenant, p.due_at LIMIT 1
     ) AS next
 ),
-wanted AS (
+wanted AS MATERIALIZED (
     SELECT t.partition, t.app, t.tenant,
         EXISTS (
             SELECT FROM unnest(CAST(:replay_apps AS text[]), CAST(:replay_tenants AS text[])) AS h (app, tenant)
             WHERE h.app = t.app AND h.tenant = t.tenant
         ) AS is_live_alone
     FROM tenant AS t
-    WHERE NOT EXISTS (
+    WHERE t.due_at <= :now AND NOT EXISTS (
         SELECT FROM unnest(CAST(:held_apps AS text[]), CAST(:held_tenants AS text[])) AS h (app, tenant)
         WHERE h.app = t.app AND h.tenant = t.tenant
     )
 )
-SELECT p.app, p.tenant, p.delivery, p.run, p.handler, p.element, p.topic, p.partition, p.record_offset,
-    p.reason, p.attempts, p.errors, p.calls, p.due_at, h.headers, h.body
-FROM wanted AS w
-CROSS JOIN LATERAL (
-    SELECT d.*, row_number() OVER (ORDER BY d.due_at, d.record_offset, d.element) AS turn FROM (
-        SELECT * FROM parked AS p
-        WHERE p.group_id = :group_id AND p.partition = w.partition AND p.app = w.app AND p.tenant = w.tenant
-        AND p.due_at <= :now AND (p.run = 'live' OR NOT w.is_live_alone)
-        ORDER BY p.due_at, p.record_offset, p.element LIMIT :of_a_tenant
-    ) AS d
+SELECT p.*, h.headers, h.body FROM (
+    SELECT p.* FROM wanted AS w
+    CROSS JOIN LATERAL (
+        SELECT d.*, row_number() OVER (ORDER BY d.due_at, d.record_offset, d.element) AS turn FROM (
+            SELECT app, tenant, delivery, run, handler, element, topic, partition, record_offset,
+                reason, attempts, errors, calls, due_at
+            FROM parked AS p
+            WHERE p.group_id = :group_id AND p.partition = w.partition AND p.app = w.app AND p.tenant = w.tenant
+            AND p.due_at <= :now AND (p.run = 'live' OR NOT w.is_live_alone)
+            ORDER BY p.due_at, p.record_offset, p.element
+            LIMIT least(:of_a_tenant, (SELECT 1 + 4 * :most / count(*) FROM wanted))
+        ) AS d
+    ) AS p
+    ORDER BY p.turn, p.due_at LIMIT :most
 ) AS p
 JOIN held AS h ON h.app = p.app AND h.tenant = p.tenant AND h.delivery = p.delivery AND h.run = p.run
-ORDER BY p.turn, p.due_at LIMIT :most;
+ORDER BY p.turn, p.due_at;
 
 -- name: followers(group_id, partition, app, tenant, topic, entity, handler, run, record_offset, most)
 -- Who waits behind a line's head, up to the first that has a time of its own; headers and body of the last one alone.
