@@ -11,7 +11,7 @@ from enum import Enum
 
 import msgspec
 
-from levelgate.highlevel.day import Day, SavedDay
+from levelgate.highlevel.day import COUNTED_S, Day, SavedDay
 from levelgate.highlevel.lanes import LANES, Lane, and_above, share_of
 from levelgate.highlevel.rate_limits import RateLimits
 
@@ -31,6 +31,16 @@ class Allowance(msgspec.Struct, frozen=True):
     calls: int = 100
     interval_s: float = 10.0
     daily_calls: int = 200_000
+
+    def takes_s(self, calls: int, lane: Lane) -> float:
+        """Return when the last of so many calls of `lane` may go out, in seconds, where nobody else spends.
+
+        When a day's share is spent, it comes back as it was spent: hour by hour, a day later.
+        """
+        most, most_of_a_day = share_of(self.calls, lane), share_of(self.daily_calls, lane)
+        interval_s = self.interval_s + _MARGIN_S
+        days, rest = divmod(max(0, calls - 1), most_of_a_day)
+        return days * max(COUNTED_S, most_of_a_day / most * interval_s) + rest // most * interval_s
 
 
 class Saved(msgspec.Struct, frozen=True):

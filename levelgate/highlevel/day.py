@@ -16,6 +16,9 @@ from levelgate.highlevel.rate_limits import RateLimits
 _BUCKET_S = 3600.0
 _DAY_S = 86_400.0
 
+COUNTED_S = _BUCKET_S + _DAY_S
+"""For how long an hour's calls are counted, from its first one on."""
+
 ASK_AGAIN_S = 3600.0
 """For how long a word of the vendor's about its day holds where it does not say when that ends; and the longest wait
 for our own count, so that a limit that was raised is found out."""
@@ -67,7 +70,7 @@ class Day:
         for bound in and_above(lane):
             # Where the vendor tells what is left, its count is of all spenders, and better than ours.
             if (bound != "live" or self._left is None) and self._count(bound) >= share_of(self._limit, bound):
-                wait_s = max(wait_s, min(ASK_AGAIN_S, self._buckets[0].since + _BUCKET_S + _DAY_S - now))
+                wait_s = max(wait_s, min(ASK_AGAIN_S, self._buckets[0].since + COUNTED_S - now))
         return wait_s
 
     def spend(self, now: float, lane: Lane) -> None:
@@ -110,7 +113,7 @@ class Day:
         return sum(bucket.calls[each] for bucket in self._buckets for each in and_below(lane))
 
     def _forget(self, now: float) -> None:
-        while self._buckets and self._buckets[0].since + _BUCKET_S + _DAY_S <= now:
+        while self._buckets and self._buckets[0].since + COUNTED_S <= now:
             del self._buckets[0]
 
 

@@ -4,13 +4,17 @@ import asyncio
 import math
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from typing import Literal
 
 import msgspec
 
-from levelgate.highlevel.lanes import SHARES
+from levelgate.highlevel.budget import Allowance
+from levelgate.highlevel.lanes import share_of
+from levelgate.highlevel.spending import allowance
 from processors.pairs import Record
 from processors.registry import Registry
 from processors.replays.cursor import Gap
+from processors.replays.room import MOST_OPEN
 from processors.sql import Pool, fetch, queries
 from schemas.settings import Vendor
 
@@ -18,6 +22,9 @@ _SQL = queries(__file__)
 
 _QUERY_TIMEOUT_S = 30.0
 _TELL_EVERY = 1000
+
+MOST_A_SECOND = float(MOST_OPEN)
+"""Deliveries that a publisher can have room for, whatever its rate: the room is measured once a second."""
 
 UNMEASURED_CALLS = 1.0
 """API calls of a run of a handler that has not run lately."""
@@ -39,6 +46,8 @@ class TenantPlan(msgspec.Struct, frozen=True):
     tenant: str
     deliveries: int
     api_calls: int
+    duration_s: float
+    """How long the calls take at the replays' share of its budget."""
 
 
 class HandlerCalls(msgspec.Struct, frozen=True):
@@ -62,10 +71,12 @@ class Plan(msgspec.Struct, frozen=True):
     """Events that no handler of this configuration takes: published, and nothing runs."""
     api_calls: int
     duration_s: float
-    """At the rate, or as the busiest tenant's budget allows, whichever takes longer."""
-    is_bound_by_budget: bool
-    over_day_budget: tuple[TenantPlan, ...]
-    """Tenants of which it would take more calls than a day's budget has."""
+    bound_by: Literal["rate", "room", "budget"]
+    """What takes so long: the rate, the room for events that are not handled yet, or the busiest tenant's budget."""
+    day_share: int
+    """API calls that replays may make for a tenant in a day."""
+    over_day_share: tuple[TenantPlan, ...]
+    """Tenants of which it takes more, and so days."""
     gaps: tuple[Gap, ...] = ()
 
 
@@ -107,10 +118,10 @@ def estimate(
         types[kind.type] += number
         pairs.update(dict.fromkeys(names, number))
         without_handler += 0 if names else number
-    by_tenant = _by_tenant(counts, registry, calls)
-    rate_s = types.total() / rate
-    busiest = max((each.api_calls for each in by_tenant), default=0)
-    budget_s = busiest * vendor.burst_interval_s / (vendor.burst_calls * SHARES["replay"])
+    by_tenant = _by_tenant(counts, registry, calls, allowance(vendor))
+    rate_s = types.total() / min(rate, MOST_A_SECOND)
+    budget_s = max((each.duration_s for each in by_tenant), default=0.0)
+    day_share = share_of(vendor.daily_calls, "replay")
     return Plan(
         total=types.total(),
         by_type=dict(types.most_common()),
@@ -122,13 +133,16 @@ def estimate(
         without_handler=without_handler,
         api_calls=sum(each.api_calls for each in by_tenant),
         duration_s=round(max(rate_s, budget_s), 1),
-        is_bound_by_budget=budget_s > rate_s,
-        over_day_budget=tuple(each for each in by_tenant if each.api_calls > vendor.daily_calls),
+        bound_by="budget" if budget_s > rate_s else "room" if rate > MOST_A_SECOND else "rate",
+        day_share=day_share,
+        over_day_share=tuple(each for each in by_tenant if each.api_calls > day_share),
         gaps=tuple(gaps),
     )
 
 
-def _by_tenant(counts: Mapping[Kind, int], registry: Registry, calls: Mapping[str, float]) -> tuple[TenantPlan, ...]:
+def _by_tenant(
+    counts: Mapping[Kind, int], registry: Registry, calls: Mapping[str, float], allowed: Allowance
+) -> tuple[TenantPlan, ...]:
     deliveries: Counter[tuple[str, str]] = Counter()
     made: Counter[tuple[str, str]] = Counter()
     for kind, number in counts.items():
@@ -137,10 +151,11 @@ def _by_tenant(counts: Mapping[Kind, int], registry: Registry, calls: Mapping[st
         for name in _handlers(kind, registry):
             # In thousandths: a counter counts whole things.
             made[tenant] += round(1000 * number * calls.get(name, UNMEASURED_CALLS))
-    return tuple(
-        TenantPlan(*tenant, deliveries=number, api_calls=math.ceil(made[tenant] / 1000))
-        for tenant, number in deliveries.most_common()
-    )
+    plans = []
+    for tenant, number in deliveries.most_common():
+        api_calls = math.ceil(made[tenant] / 1000)
+        plans.append(TenantPlan(*tenant, number, api_calls, round(allowed.takes_s(api_calls, "replay"), 1)))
+    return tuple(plans)
 
 
 def _handlers(kind: Kind, registry: Registry) -> list[str]:

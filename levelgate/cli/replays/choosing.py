@@ -143,9 +143,7 @@ def show_plan(plan: "Plan", *, as_json: bool) -> None:
         print_json(plan)
         return
     if not plan.total:
-        click.echo("no event fits")
-        for gap in plan.gaps:
-            click.echo(gap_sentence(gap))
+        click.echo("\n".join(told(plan)))
         return
     types = [list(each) for each in plan.by_type.items()]
     print_table(("type", "events"), [*_top(types), ["all", plan.total]], empty="", totals=True)
@@ -156,7 +154,7 @@ def show_plan(plan: "Plan", *, as_json: bool) -> None:
         empty="",
         totals=True,
     )
-    for line in _told(plan):
+    for line in told(plan):
         click.echo(line)
 
 
@@ -169,17 +167,30 @@ def _top(rows: list[list[Any]]) -> list[list[Any]]:
     return [*rows[:_SHOWN], [f"{len(rest)} more", *sums[1:]]]
 
 
-def _told(plan: "Plan") -> list[str]:
-    bound = "the busiest tenant's share of the API budget" if plan.is_bound_by_budget else "the rate"
-    lines = [f"about {plan.api_calls} API calls and {span(plan.duration_s)}, by {bound}"]
+_BOUND = {
+    "rate": "the rate",
+    "room": "how many may be before the workers at a time",
+    "budget": "the busiest tenant's share of the API budget",
+}
+
+
+def told(plan: "Plan") -> list[str]:
+    """Return the calls and the time that a plan comes to, and what to mind of it: a sentence each."""
+    if not plan.total:
+        return ["no event fits", *map(gap_sentence, plan.gaps)]
+    lines = [f"about {plan.api_calls} API calls and {span(plan.duration_s)}, by {_BOUND[plan.bound_by]}"]
     assumed = [each.handler for each in plan.handlers if not each.is_measured]
     if assumed:
         lines.append(f"one API call a run is assumed of {', '.join(assumed)}: it has not run in the last day")
     if plan.without_handler:
         lines.append(f"{plan.without_handler} of them no handler here takes: they are published and nothing runs")
-    if plan.over_day_budget:
-        who = ", ".join(f"{each.tenant} ({each.api_calls})" for each in plan.over_day_budget[:_SHOWN])
-        lines.append(f"MORE THAN A DAY'S API BUDGET for {who}: live events of theirs would be parked")
+    if plan.over_day_share:
+        who = ", ".join(f"{e.tenant} ({e.api_calls}: {span(e.duration_s)})" for e in plan.over_day_share[:_SHOWN])
+        more = f" and {len(plan.over_day_share) - _SHOWN} more" if len(plan.over_day_share) > _SHOWN else ""
+        lines.append(
+            f"MORE API CALLS THAN A DAY'S SHARE of replays, {plan.day_share}, for {who}{more}: what is over it waits "
+            "for the next day, live events don't"
+        )
     return lines + [gap_sentence(each) for each in plan.gaps]
 
 

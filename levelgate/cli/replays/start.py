@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 import click
 
 from levelgate.cli.lazy import example
-from levelgate.cli.output import json_option, print_json
-from levelgate.cli.replays.choosing import make_plan, rate_option, selection_options, show_plan
+from levelgate.cli.output import Reporter, json_option, print_json
+from levelgate.cli.replays.choosing import make_plan, rate_option, selection_options, show_plan, told
 from levelgate.cli.replays.rehearsal_options import RehearsalOptions, rehearsal_options
 from levelgate.cli.replays.running import DEFAULT_RATE, begin, publish
 
@@ -56,7 +56,10 @@ def command(*, selection: "Selection", rate: float, yes: bool, rehearsal: Rehear
             click.get_current_context().exit(1)
         return
     chosen, cursor, plan = make_plan(selection, rate)
-    if not as_json:
+    if as_json:
+        for line in told(plan):
+            Reporter().say(line)
+    else:
         show_plan(plan, as_json=False)
     if not plan.total:
         print_json(None) if as_json else click.echo("nothing was started")

@@ -107,6 +107,7 @@ MOST = {"live": 8, "retry": 6, "replay": 2}
 BELOW = {"live": ("live", "retry", "replay"), "retry": ("retry", "replay"), "replay": ("replay",)}
 LANE = st.sampled_from(["live", "retry", "replay"])
 SAID = RateLimits(limit=8, interval=timedelta(seconds=10))
+SAID_NOTHING = RateLimits()
 
 
 @given(st.lists(st.tuples(st.floats(0, 4), LANE), max_size=120))
@@ -125,6 +126,21 @@ def test_no_lane_has_more_than_its_share_of_any_interval_and_all_that_is_left_of
         if is_open:
             made.append((now, lane))
             budget.ended(now, SAID)
+
+
+@given(
+    st.builds(Allowance, calls=st.integers(1, 40), interval_s=st.floats(1, 60), daily_calls=st.integers(40, 400)),
+    st.integers(0, 300),
+    LANE,
+)
+def test_how_long_calls_will_take_is_what_they_take(allowance, calls, lane):
+    budget, now = Budget(allowance), 0.0
+    for _ in range(calls):
+        while wait_s := budget.ask(now, lane):
+            assert not isinstance(wait_s, Learning)
+            now += wait_s + 1e-6
+        budget.ended(now, SAID_NOTHING)
+    assert abs(allowance.takes_s(calls, lane) - now) < 1
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), LANE, st.floats(0, 0.12)), max_size=120))

@@ -1,10 +1,11 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from levelgate.cli.replays.choosing import span
+from levelgate.cli.replays.choosing import span, told
 from processors.registry import Handler, Registry
 from processors.replays.pace import Pace
 from processors.replays.plan import Kind, estimate
+from processors.replays.room import MOST_OPEN
 from schemas.settings import Vendor
 
 
@@ -41,18 +42,26 @@ def test_a_restricted_event_costs_what_its_handler_costs():
     assert (plan.total, plan.without_handler, plan.api_calls) == (13, 3, 10)
 
 
-def test_the_time_is_the_rates_or_the_busiest_tenants_whichever_is_longer():
+def test_the_time_is_the_rates_or_the_rooms_or_the_busiest_tenants_whichever_is_longer():
     spread = {Kind("demo", f"t-{n}", "NoteCreate", ()): 10 for n in range(100)}
-    assert (planned(spread).duration_s, planned(spread).is_bound_by_budget) == (10.0, False)
-    # A quarter of 100 calls in 10 seconds.
+    assert (planned(spread).duration_s, planned(spread).bound_by) == (10.0, "rate")
+    # Two seconds' worth of what may be open, however fast it is to be.
+    nothing_runs = planned({Kind("demo", "t", "X", ()): 2 * MOST_OPEN}, rate=100_000.0)
+    assert (nothing_runs.duration_s, nothing_runs.bound_by) == (2.0, "room")
+    # A quarter of 100 calls in 10 seconds, and a bit of margin: 39 intervals after the first one.
     one = planned({Kind("demo", "t", "NoteCreate", ()): 1000})
-    assert (one.duration_s, one.is_bound_by_budget) == (400.0, True)
+    assert (one.duration_s, one.bound_by) == (399.8, "budget")
 
 
-def test_tenants_that_would_need_more_than_a_days_calls_are_named():
-    plan = planned({Kind("demo", "big", "NoteCreate", ()): 200_001, Kind("demo", "small", "NoteCreate", ()): 200_000})
+def test_tenants_of_which_it_takes_more_than_a_days_share_of_calls_are_named_and_take_days():
+    plan = planned({Kind("demo", "big", "NoteCreate", ()): 120_000, Kind("demo", "small", "NoteCreate", ()): 50_000})
 
-    assert [each.tenant for each in plan.over_day_budget] == ["big"]
+    assert [each.tenant for each in plan.over_day_share] == ["big"]
+    assert plan.duration_s == plan.over_day_share[0].duration_s
+    assert (
+        "MORE API CALLS THAN A DAY'S SHARE of replays, 50000, for big (120000: 2.2 d): what is over it waits for the "
+        "next day, live events don't"
+    ) in told(plan)
 
 
 @given(
