@@ -6,28 +6,31 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Literal
 
+import asyncpg
 import msgspec
 
 from levelgate.highlevel.budget import Allowance
 from levelgate.highlevel.lanes import share_of
 from levelgate.highlevel.spending import allowance
-from processors.pairs import Record
+from processors.context import events_of
+from processors.pairs import KEPT, Record
 from processors.registry import Registry
 from processors.replays.cursor import Gap
 from processors.replays.room import MOST_OPEN
 from processors.sql import Pool, fetch, queries
+from schemas.catalogue import lookup
+from schemas.errors import Poison
 from schemas.settings import Vendor
 
 _SQL = queries(__file__)
 
-_QUERY_TIMEOUT_S = 30.0
+_SAMPLE_TIMEOUT_S = 10.0
+_SAMPLE_BLOCKS = 4000
+"""Of 8 kB, read here and there: some 50,000 pairs."""
 _TELL_EVERY = 1000
 
 MOST_A_SECOND = float(MOST_OPEN)
 """Deliveries that a publisher can have room for, whatever its rate: the room is measured once a second."""
-
-UNMEASURED_CALLS = 1.0
-"""API calls of a run of a handler that has not run lately."""
 
 
 class Kind(msgspec.Struct, frozen=True):
@@ -37,6 +40,21 @@ class Kind(msgspec.Struct, frozen=True):
     tenant: str
     type: str
     handlers: tuple[str, ...]
+    elements: int = 1
+    """Of a list body: each is a run of each handler."""
+
+
+class Measured(msgspec.Struct, frozen=True):
+    """How many API calls a pair of a handler took lately."""
+
+    calls: float
+    """On average."""
+    is_at_least: bool = False
+    """Whether some took as many as are recorded of one, or more."""
+
+
+_ASSUMED = Measured(1.0)
+"""Of a handler none of whose runs was looked at."""
 
 
 class TenantPlan(msgspec.Struct, frozen=True):
@@ -51,12 +69,14 @@ class TenantPlan(msgspec.Struct, frozen=True):
 
 
 class HandlerCalls(msgspec.Struct, frozen=True):
-    """How many API calls a run of a handler takes on average; assumed where it has not run lately."""
+    """How many API calls a run of a handler takes on average; assumed where none of its runs was looked at."""
 
     handler: str
     pairs: int
     calls: float
     is_measured: bool
+    is_at_least: bool
+    """It may take more: no more than so many are recorded of a run."""
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -86,7 +106,7 @@ async def count(records: AsyncIterator[Record], advance: Callable[[int], None]) 
     total = 0
     async for record in records:
         env = record.envelope
-        counts[Kind(env.app, env.tenant, env.type, env.replay_handlers)] += 1
+        counts[Kind(env.app, env.tenant, env.type, env.replay_handlers, _elements(record))] += 1
         total += 1
         if total % _TELL_EVERY == 0:
             advance(total)
@@ -94,16 +114,30 @@ async def count(records: AsyncIterator[Record], advance: Callable[[int], None]) 
     return counts
 
 
-async def recent_calls(pool: Pool) -> dict[str, float]:
-    """Return how many API calls a pair of each handler took lately, on average."""
-    async with asyncio.timeout(_QUERY_TIMEOUT_S):
-        return {row["handler"]: float(row["calls"]) for row in await fetch(_SQL.recent_calls(pool))}
+def _elements(record: Record) -> int:
+    known = lookup(record.envelope.type)
+    if known is None or not known.list_body or record.envelope.replay_element is not None:
+        return 1
+    try:
+        return len(events_of(record))
+    except Poison:  # runs once, and fails
+        return 1
+
+
+async def recent_calls(pool: Pool, *, timeout_s: float = _SAMPLE_TIMEOUT_S) -> dict[str, Measured] | None:
+    """Return how many API calls each handler's pairs took in the last day, by a sample; None if it takes too long."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            rows = await fetch(_SQL.recent_calls(pool, blocks=_SAMPLE_BLOCKS, kept=KEPT))
+    except (TimeoutError, asyncpg.QueryCanceledError):
+        return None
+    return {row["handler"]: Measured(float(row["calls"]), row["is_at_least"]) for row in rows}
 
 
 def estimate(
     counts: Mapping[Kind, int],
     registry: Registry,
-    calls: Mapping[str, float],
+    calls: Mapping[str, Measured],
     *,
     rate: float,
     vendor: Vendor,
@@ -116,7 +150,7 @@ def estimate(
     for kind, number in counts.items():
         names = _handlers(kind, registry)
         types[kind.type] += number
-        pairs.update(dict.fromkeys(names, number))
+        pairs.update(dict.fromkeys(names, number * kind.elements))
         without_handler += 0 if names else number
     by_tenant = _by_tenant(counts, registry, calls, allowance(vendor))
     rate_s = types.total() / min(rate, MOST_A_SECOND)
@@ -127,8 +161,9 @@ def estimate(
         by_type=dict(types.most_common()),
         by_tenant=by_tenant,
         handlers=tuple(
-            HandlerCalls(name, number, round(calls.get(name, UNMEASURED_CALLS), 2), name in calls)
+            HandlerCalls(name, number, round(each.calls, 2), name in calls, each.is_at_least)
             for name, number in pairs.most_common()
+            for each in (calls.get(name, _ASSUMED),)
         ),
         without_handler=without_handler,
         api_calls=sum(each.api_calls for each in by_tenant),
@@ -141,7 +176,7 @@ def estimate(
 
 
 def _by_tenant(
-    counts: Mapping[Kind, int], registry: Registry, calls: Mapping[str, float], allowed: Allowance
+    counts: Mapping[Kind, int], registry: Registry, calls: Mapping[str, Measured], allowed: Allowance
 ) -> tuple[TenantPlan, ...]:
     deliveries: Counter[tuple[str, str]] = Counter()
     made: Counter[tuple[str, str]] = Counter()
@@ -150,7 +185,7 @@ def _by_tenant(
         deliveries[tenant] += number
         for name in _handlers(kind, registry):
             # In thousandths: a counter counts whole things.
-            made[tenant] += round(1000 * number * calls.get(name, UNMEASURED_CALLS))
+            made[tenant] += round(1000 * number * kind.elements * calls.get(name, _ASSUMED).calls)
     plans = []
     for tenant, number in deliveries.most_common():
         api_calls = math.ceil(made[tenant] / 1000)

@@ -171,7 +171,8 @@ async def test_a_plan_counts_by_type_and_tenant_and_estimates_calls_and_time(set
     first = {"app": "demo", "tenant": "location-0", "deliveries": 20, "api_calls": 60, "duration_s": 20.5}
     assert plan["by_tenant"][0] == first
     assert (plan["api_calls"], plan["without_handler"]) == (90, 2)
-    assert plan["handlers"] == [{"handler": "recording", "pairs": 30, "calls": 3.0, "is_measured": True}]
+    known = {"is_measured": True, "is_at_least": False}
+    assert plan["handlers"] == [{"handler": "recording", "pairs": 30, "calls": 3.0, **known}]
     # 60 calls, 25 at once and again every 10 seconds, take longer than 32 events at 2 a second.
     assert (plan["duration_s"], plan["bound_by"]) == (20.5, "budget")
 

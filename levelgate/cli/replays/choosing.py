@@ -126,12 +126,14 @@ def make_plan(selection: "Selection", rate: float) -> "tuple[Selection, Cursor, 
 
     async def make(settings: "Settings") -> "tuple[Selection, Cursor, Plan]":
         async with open_pool(settings) as pool:
+            calls = await plan.recent_calls(pool)
+            if calls is None:
+                Reporter().say("the database did not tell in time how many API calls runs take: one each is assumed")
             with kafka_errors(settings.kafka):
                 cursor, gaps = await frozen(settings, pool, chosen)
                 with Reporter().progress("events that fit", None) as advance:
                     counts = await plan.count(selected(settings, pool, chosen, cursor), advance)
-            calls = await plan.recent_calls(pool)
-        made = plan.estimate(counts, registry, calls, rate=rate, vendor=settings.vendor, gaps=gaps)
+        made = plan.estimate(counts, registry, calls or {}, rate=rate, vendor=settings.vendor, gaps=gaps)
         return chosen, cursor, made
 
     return run(make)
@@ -178,10 +180,14 @@ def told(plan: "Plan") -> list[str]:
     """Return the calls and the time that a plan comes to, and what to mind of it: a sentence each."""
     if not plan.total:
         return ["no event fits", *map(gap_sentence, plan.gaps)]
-    lines = [f"about {plan.api_calls} API calls and {span(plan.duration_s)}, by {_BOUND[plan.bound_by]}"]
+    cut = [each.handler for each in plan.handlers if each.is_at_least]
+    about = "at least" if cut else "about"
+    lines = [f"{about} {plan.api_calls} API calls and {span(plan.duration_s)}, by {_BOUND[plan.bound_by]}"]
+    if cut:
+        lines.append(f"some runs of {', '.join(cut)} take as many API calls as are recorded of one, or more")
     assumed = [each.handler for each in plan.handlers if not each.is_measured]
     if assumed:
-        lines.append(f"one API call a run is assumed of {', '.join(assumed)}: it has not run in the last day")
+        lines.append(f"one API call a run is assumed of {', '.join(assumed)}: of the last day's, none was looked at")
     if plan.without_handler:
         lines.append(f"{plan.without_handler} of them no handler here takes: they are published and nothing runs")
     if plan.over_day_share:

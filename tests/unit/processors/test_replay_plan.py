@@ -1,12 +1,14 @@
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from levelgate.cli.replays.choosing import span, told
 from processors.registry import Handler, Registry
 from processors.replays.pace import Pace
-from processors.replays.plan import Kind, estimate
+from processors.replays.plan import Kind, Measured, count, estimate
 from processors.replays.room import MOST_OPEN
-from schemas.settings import Vendor
+from schemas.settings import Kafka, Vendor
+from tests.support.deliveries import delivery
 
 
 async def _nothing(_event, _ctx):
@@ -15,6 +17,7 @@ async def _nothing(_event, _ctx):
 
 REGISTRY = Registry(
     [
+        Handler("plans", ("SaasPlanCreate",), _nothing, built_in=False),
         Handler("greet", ("ContactCreate",), _nothing, built_in=False),
         Handler("notify", ("ContactCreate", "NoteCreate"), _nothing, built_in=False),
     ]
@@ -25,14 +28,38 @@ def planned(counts, *, rate=100.0, calls=None):
     return estimate(counts, REGISTRY, calls or {}, rate=rate, vendor=Vendor())
 
 
-def test_calls_are_each_handlers_average_and_one_where_it_has_not_run():
-    plan = planned({Kind("demo", "t", "ContactCreate", ()): 10}, calls={"greet": 2.55})
+def test_calls_are_each_handlers_average_and_one_where_none_of_its_runs_was_seen():
+    plan = planned({Kind("demo", "t", "ContactCreate", ()): 10}, calls={"greet": Measured(2.55)})
 
     assert plan.api_calls == 10 * 2.55 + 10 + 0.5  # rounded up
     assert [(each.handler, each.calls, each.is_measured) for each in plan.handlers] == [
         ("greet", 2.55, True),
         ("notify", 1.0, False),
     ]
+    assert "one API call a run is assumed of notify: of the last day's, none was looked at" in told(plan)
+
+
+def test_an_estimate_from_runs_of_which_not_every_call_is_recorded_says_at_least():
+    calls = {"greet": Measured(2.0), "notify": Measured(18.5, is_at_least=True)}
+    plan = planned({Kind("demo", "t", "NoteCreate", ()): 10}, calls=calls)
+
+    assert [each.is_at_least for each in plan.handlers] == [True]
+    assert told(plan)[0].startswith("at least 185 API calls")
+
+
+async def test_a_list_body_is_a_run_of_each_of_its_elements():
+    three = delivery(Kafka(), type="SaasPlanCreate", body=[{"type": "SaasPlanCreate"}] * 3)
+    one_of_them = msgspec.structs.replace(three, envelope=msgspec.structs.replace(three.envelope, replay_element=1))
+    spoilt = msgspec.structs.replace(three, body=b"[")
+
+    async def records():
+        for each in (three, three, one_of_them, spoilt):
+            yield each
+
+    counted = await count(records(), lambda _total: None)
+    assert sorted((kind.elements, number) for kind, number in counted.items()) == [(1, 2), (3, 2)]
+    plan = planned(counted)
+    assert (plan.total, plan.handlers[0].pairs, plan.api_calls) == (4, 8, 8)
 
 
 def test_a_restricted_event_costs_what_its_handler_costs():
