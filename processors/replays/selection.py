@@ -76,13 +76,16 @@ class Selection(msgspec.Struct, frozen=True, omit_defaults=True):
         return msgspec.structs.replace(self, source="topics", limit=None) == Selection()
 
     def families(self) -> tuple[str, ...]:
-        """Return the families whose topics are read, each once."""
+        """Return the families whose topics are read, each once.
+
+        What came before the catalogue knew its type lies among the unknown.
+        """
         if self.offsets:
             return tuple(dict.fromkeys(each.family for each in self.offsets))
         if not self.types:
             return EVENT_FAMILIES
-        known = [lookup(name) for name in self.types]
-        return tuple(dict.fromkeys(each.family if each else UNKNOWN_FAMILY for each in known))
+        known = [each.family for name in self.types if (each := lookup(name))]
+        return tuple(dict.fromkeys((*known, UNKNOWN_FAMILY)))
 
     def fits(self, envelope: Envelope) -> bool:
         """Whether an event is meant, by its headers alone; what is in quarantine or a replay itself never is."""

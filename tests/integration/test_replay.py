@@ -4,6 +4,7 @@ import asyncio
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.structs import TopicPartition
@@ -122,6 +123,9 @@ async def test_only_the_time_types_tenants_entities_apps_and_ids_that_were_named
         "app": delivery(settings.kafka, app="other", **hour),
         "quarantined": delivery(settings.kafka, reason="wrong_shape", **hour),
     }
+    # Received before the catalogue knew its type.
+    of_old = msgspec.structs.replace(delivery(settings.kafka, **hour), topic=topics.events("unknown"))
+    records["of old"] = of_old
     stranger = delivery(settings.kafka)
     stranger.headers[:] = [("ce_id", b"\xff")]
     await publish(settings.kafka, [*records.values(), stranger])
@@ -141,8 +145,8 @@ async def test_only_the_time_types_tenants_entities_apps_and_ids_that_were_named
         entities=("contact-1",),
         apps=("demo",),
     )
-    assert names == {"wanted"}
-    assert len(cursor.ranges) == 1  # nothing but the tenant's partition of the type's family
+    assert names == {"wanted", "of old"}
+    assert len(cursor.ranges) == 2  # nothing but the tenant's partition of the type's family and of the unknown
     assert (await chosen())[0] == everything
     assert (await chosen(deliveries=(wanted.id,)))[0] == {"wanted"}
     names, cursor = await chosen(types=("BrandNewThing",))

@@ -120,9 +120,10 @@ def test_what_is_in_quarantine_or_of_a_replay_is_never_meant():
     assert not Selection().fits(msgspec.structs.replace(plain, replay_id="r-1"))
 
 
-def test_only_the_families_of_the_types_are_read():
+def test_only_the_families_of_the_types_are_read_and_the_unknown_where_a_type_once_was():
     assert Selection().families() == EVENT_FAMILIES
-    assert Selection(types=("ContactCreate", "ContactUpdate")).families() == ("contact",)
+    assert Selection(types=("ContactCreate", "ContactUpdate")).families() == ("contact", "unknown")
+    assert Selection(types=("BrandNewThing",)).families() == ("unknown",)
     assert Selection(types=("ContactCreate", "BrandNewThing")).families() == ("contact", "unknown")
     assert Selection(offsets=(OffsetRange("note", 1, 2),), types=("ContactCreate",)).families() == ("note",)
 
