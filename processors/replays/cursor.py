@@ -1,5 +1,6 @@
 """Where a replay stands in what it reads, with the end that was set when it began. Pure."""
 
+from collections.abc import Iterable
 from datetime import datetime
 
 import msgspec
@@ -12,6 +13,17 @@ class Range(msgspec.Struct, frozen=True):
     partition: int
     next: int
     end: int
+
+
+def merged(ranges: Iterable[Range]) -> list[Range]:
+    """Return what some ranges of one partition have to read, each offset once and in order."""
+    found: list[Range] = []
+    for each in sorted((each for each in ranges if each.next < each.end), key=lambda each: each.next):
+        if found and each.next <= found[-1].end:
+            found[-1] = msgspec.structs.replace(found[-1], end=max(found[-1].end, each.end))
+        else:
+            found.append(each)
+    return found
 
 
 class DeadKey(msgspec.Struct, frozen=True):

@@ -1,7 +1,7 @@
 """Reads events from their topics, outside of any group: from the cursor to the ends that were set at the beginning."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -9,10 +9,10 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import OffsetOutOfRangeError
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
-from levelgate.broker import describe_topics, partition_of
+from levelgate.broker import TopicState, describe_topics, partition_of
 from processors.pairs import Record
 from processors.records import read
-from processors.replays.cursor import Cursor, Gap, Range
+from processors.replays.cursor import Cursor, Gap, Range, merged
 from processors.replays.selection import Selection
 from schemas.errors import LevelgateError
 from schemas.settings import Kafka
@@ -26,33 +26,44 @@ LATE = timedelta(hours=1)
 """How long after its receipt a record may have been published, at most: reading goes on for so long behind `until`."""
 
 
+class NoSuchPartition(LevelgateError):
+    """Offsets are chosen of a partition that its topic does not have."""
+
+
 async def freeze(
     consumer: AIOKafkaConsumer, kafka: Kafka, max_body_bytes: int, selection: Selection
 ) -> tuple[Cursor, list[Gap]]:
-    """Return what is to be read, up to the topics' ends as of now, and where retention was faster."""
+    """Return what is to be read, up to the topics' ends as of now, and where retention was faster.
+
+    Raises NoSuchPartition.
+    """
     topics = Topics(kafka)
     # A consumer without a subscription may have forgotten by now which partitions there are.
-    counts = {each.name: each.partitions for each in await describe_topics(kafka, max_body_bytes)}
+    states = {each.name: each for each in await describe_topics(kafka, max_body_bytes)}
+    if all(each.is_missing for each in states.values()):
+        raise LevelgateError("Kafka has none of the topics: `levelgate topics show` lists what there is")
+    for each in selection.offsets:
+        name = topics.events(each.family)
+        if each.partition >= states[name].partitions:
+            raise NoSuchPartition(f"offsets {each}: {name} has {states[name].partitions} partitions, counted from 0")
     partitions = [
         TopicPartition(name, number)
         for name in map(topics.events, selection.families())
-        for number in sorted(_numbers(selection, counts[name]))
+        for number in sorted(_numbers(selection, states[name].partitions))
     ]
-    if not any(counts.values()):
-        raise LevelgateError("Kafka has none of the topics: `levelgate topics show` lists what there is")
-    first, last, gaps = await _bounds(consumer, selection, partitions)
+    first, last, gaps = await _bounds(consumer, selection, partitions, states)
     ranges = []
     for tp in partitions:
         start, end = first[tp], last[tp]
         asked = [each for each in selection.offsets if (topics.events(each.family), each.partition) == tp]
-        for each in asked:
-            begin = max(each.first, start)
-            if each.first < first[tp] and selection.since is None:
-                gaps.append(Gap(tp.topic, tp.partition, None, first[tp]))
-            ranges.append(Range(tp.topic, tp.partition, begin, end if each.last is None else min(each.last + 1, end)))
-        if not selection.offsets:
-            ranges.append(Range(tp.topic, tp.partition, start, end))
-    return Cursor(ranges=tuple(each for each in ranges if each.next < each.end)), gaps
+        if selection.since is None and any(each.first < start for each in asked):
+            gaps.append(Gap(tp.topic, tp.partition, None, start))
+        wanted = [(each.first, each.last) for each in asked] if selection.offsets else [(start, None)]
+        ranges += merged(  # asked for twice, offsets are read once
+            Range(tp.topic, tp.partition, max(begin, start), end if to is None else min(to + 1, end))
+            for begin, to in wanted
+        )
+    return Cursor(ranges=tuple(ranges)), gaps
 
 
 def _numbers(selection: Selection, count: int) -> set[int]:
@@ -66,7 +77,10 @@ def _numbers(selection: Selection, count: int) -> set[int]:
 
 
 async def _bounds(
-    consumer: AIOKafkaConsumer, selection: Selection, partitions: list[TopicPartition]
+    consumer: AIOKafkaConsumer,
+    selection: Selection,
+    partitions: list[TopicPartition],
+    states: Mapping[str, TopicState],
 ) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int], list[Gap]]:
     async with asyncio.timeout(_CALL_TIMEOUT_S):
         first = dict(await consumer.beginning_offsets(partitions))
@@ -79,11 +93,21 @@ async def _bounds(
                     # Nothing older is left: whether something of the time asked for was, nobody can tell.
                     kept_from = datetime.fromtimestamp(at.timestamp / 1000, UTC)
                     gaps.append(Gap(tp.topic, tp.partition, kept_from, first[tp]))
+                elif first[tp] == last[tp] > 0 and not _is_kept(states[tp.topic], selection.since):
+                    gaps.append(Gap(tp.topic, tp.partition, None, first[tp]))
                 first[tp] = last[tp] if at is None else at.offset
         if selection.until is not None:
             found = await consumer.offsets_for_times(dict.fromkeys(partitions, _ms(selection.until + LATE)))
             last.update({tp: min(at.offset, last[tp]) for tp, at in found.items() if at is not None})
     return first, last, gaps
+
+
+def _is_kept(topic: TopicState, since: datetime) -> bool:
+    """Whether retention can't have taken what was published since then: most empty partitions have been idle."""
+    if int(topic.config.get("retention.bytes", "-1")) >= 0:
+        return False
+    kept_ms = int(topic.config.get("retention.ms", "0"))  # the broker's own is not known here
+    return kept_ms < 0 or since >= datetime.now(UTC) - timedelta(milliseconds=kept_ms)
 
 
 def _ms(at: datetime) -> int:

@@ -16,12 +16,13 @@ from processors.filters import ALL_PAIRS
 from processors.parking import list_parked
 from processors.redrive import redrive
 from processors.replays import table
-from processors.replays.cursor import Cursor
+from processors.replays.cursor import Cursor, Gap
 from processors.replays.publishing import Progress
 from processors.replays.reading import frozen, selected
 from processors.replays.selection import OffsetRange, Selection
 from processors.replays.states import NotNow
 from processors.replays.table import Busy, Outcomes, Overtaken
+from processors.replays.topics import NoSuchPartition
 from schemas.errors import InstallationMissing
 from schemas.topics import Topics
 from tests.support.deliveries import delivery, publish
@@ -359,21 +360,34 @@ async def test_offsets_choose_and_what_retention_took_is_told(settings, pool):
     cursor, gaps = await frozen(settings, pool, some)
     assert [r.envelope.id async for r in selected(settings, pool, some, cursor)] == ids(records)[3:7]
     assert gaps == []
+    twice = Selection(offsets=(*some.offsets, OffsetRange("contact", place[1], 5, 8)))
+    cursor, _ = await frozen(settings, pool, twice)
+    assert [r.envelope.id async for r in selected(settings, pool, twice, cursor)] == ids(records)[3:9]
+    with pytest.raises(NoSuchPartition, match="has 3 partitions"):
+        await frozen(settings, pool, Selection(offsets=(OffsetRange("contact", 3, 0),)))
+
+    async def lose(before):
+        admin = AIOKafkaAdminClient(**client_options(settings.kafka))
+        await admin.start()
+        await admin.delete_records({TopicPartition(topic, place[1]): RecordsToDelete(before_offset=before)})
+        await admin.close()
 
     replay = await begun(settings, pool, Selection())
-    admin = AIOKafkaAdminClient(**client_options(settings.kafka))
-    await admin.start()
-    await admin.delete_records({TopicPartition(topic, place[1]): RecordsToDelete(before_offset=5)})
-    await admin.close()
+    await lose(5)
 
     # After the plan, before it was read: counted. Before the plan: told.
     await publishing(settings, pool, replay)
     kept = await table.find(pool, replay.id)
     assert (kept.published, kept.lost, kept.total) == (5, 5, 10)
     assert kept.cursor == Cursor()
-    for selection in (some, Selection(since=NOW - timedelta(days=1))):
+    for selection in (some, twice, Selection(since=NOW - timedelta(days=1))):
         (gap,) = (await frozen(settings, pool, selection))[1]
         assert (gap.topic, gap.partition, gap.first_offset) == (*place, 5)
+
+    # Of what is empty nobody can tell when it was read last, but that nothing of a week can have gone.
+    await lose(10)
+    assert (await frozen(settings, pool, Selection(since=NOW - timedelta(days=6))))[1] == []
+    assert (await frozen(settings, pool, Selection(since=NOW - timedelta(days=8))))[1] == [Gap(*place, None, 10)]
 
 
 async def test_a_replay_whose_runs_do_not_end_holds_up_nothing_that_is_live(settings, pool):

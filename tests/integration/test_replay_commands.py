@@ -187,8 +187,19 @@ async def test_a_plan_counts_by_type_and_tenant_and_estimates_calls_and_time(set
     code, output, _ = await replay(settings, "start", "--delivery", "no-such", "--yes")
     assert (code, output) == (0, "no event fits\nnothing was started\n")
     assert await only(pool) is None
-    for wrong in (["start", "--yes"], ["plan", "--all", "--type", "X"], ["plan", "--offsets", "contact:3"]):
-        assert (await replay(settings, *wrong))[0] == 2
+    for wrong in (
+        ["start", "--yes"],
+        ["plan", "--all", "--type", "X"],
+        ["plan", "--offsets", "contact:3"],
+        ["plan", "--offsets", "contact:99:0-5"],
+        ["plan", "--since", "2h", "--until", "3h"],
+        ["start", "--since", "9998-01-01", "--yes"],
+        ["start", "--until", "9999-12-31T23:30Z", "--dry-run"],
+    ):
+        code, _, errors = await replay(settings, *wrong)
+        assert (code, errors.splitlines()[-1].startswith("Error: ")) == (2, True), errors
+    code, output, errors = await replay(settings, "plan", "--type", "ContactCraete")
+    assert (code, output, "did you mean ContactCreate" in errors) == (0, "no event fits\n", True)
     code, _, errors = await replay(settings, "plan", "--handler", "nobody")
     assert (code, "levelgate handlers" in errors) == (1, True)
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from processors.replays.cursor import Cursor, Gap
     from processors.replays.plan import Plan
     from processors.replays.selection import OffsetRange, Selection
+    from processors.sql import Pool
     from schemas.settings import Settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -52,6 +53,7 @@ def selection_options(command: Command) -> Command:
     ) -> Any:  # noqa: ANN401 -- what the command returns
         from processors.replays.selection import Selection
 
+        _check_times(since, until)
         many = {name: tuple(rest.pop(name)) for name in _MANY}
         selection = Selection(source=source, since=since, until=until, limit=limit, **many)
         if selection.offsets and source == "dead":
@@ -66,6 +68,17 @@ def selection_options(command: Command) -> Command:
     for option in reversed(_OPTIONS):
         given = option(given)
     return given  # type: ignore[no-any-return]
+
+
+def _check_times(since: "datetime | None", until: "datetime | None") -> None:
+    """Raise UsageError for times between which nothing can be, or with which nothing can be reckoned."""
+    from datetime import MAXYEAR, MINYEAR, UTC, datetime
+
+    for option, moment in (("--since", since), ("--until", until)):
+        if moment is not None and moment.year in {MINYEAR, MAXYEAR}:
+            raise click.UsageError(f"{option} is beyond all times: leave it away where there is no such bound")
+    if since is not None and since >= (until or datetime.now(UTC)):
+        raise click.UsageError("--since is not before --until" if until else "--since is not in the past")
 
 
 _MANY = ("offsets", "types", "tenants", "entities", "apps", "handlers", "deliveries")
@@ -113,15 +126,18 @@ def rate_option(*, default: float | None) -> Callable[[Command], Command]:
 def make_plan(selection: "Selection", rate: float) -> "tuple[Selection, Cursor, Plan]":
     """Read through what is chosen, and estimate; return the selection in full, where it begins, and the plan."""
     from levelgate.cli.connections import kafka_errors, open_pool, run
+    from levelgate.cli.replays.hints import hints
     from processors.handlers import BUILT_IN, LIFECYCLE
     from processors.registry import load_registry
     from processors.replays import plan
-    from processors.replays.reading import frozen, selected
+    from processors.replays.reading import selected
     from processors.replays.selection import resolved
     from schemas.settings import load_settings
 
     configured = load_settings()
     registry = load_registry(configured.handlers, BUILT_IN if configured.sync else LIFECYCLE)
+    for hint in hints(selection, registry.handlers):
+        Reporter().say(hint)
     chosen = resolved(selection, registry.handlers)
 
     async def make(settings: "Settings") -> "tuple[Selection, Cursor, Plan]":
@@ -130,13 +146,24 @@ def make_plan(selection: "Selection", rate: float) -> "tuple[Selection, Cursor, 
             if calls is None:
                 Reporter().say("the database did not tell in time how many API calls runs take: one each is assumed")
             with kafka_errors(settings.kafka):
-                cursor, gaps = await frozen(settings, pool, chosen)
+                cursor, gaps = await beginning(settings, pool, chosen)
                 with Reporter().progress("events that fit", None) as advance:
                     counts = await plan.count(selected(settings, pool, chosen, cursor), advance)
         made = plan.estimate(counts, registry, calls or {}, rate=rate, vendor=settings.vendor, gaps=gaps)
         return chosen, cursor, made
 
     return run(make)
+
+
+async def beginning(settings: "Settings", pool: "Pool", selection: "Selection") -> "tuple[Cursor, list[Gap]]":
+    """Return where to begin to read, and where retention has taken something. Raises UsageError, else as `frozen`."""
+    from processors.replays.reading import frozen
+    from processors.replays.topics import NoSuchPartition
+
+    try:
+        return await frozen(settings, pool, selection)
+    except NoSuchPartition as error:
+        raise click.UsageError(str(error)) from None
 
 
 def show_plan(plan: "Plan", *, as_json: bool) -> None:

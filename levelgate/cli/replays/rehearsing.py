@@ -14,7 +14,8 @@ from prometheus_client import CollectorRegistry
 
 from levelgate.cli.connections import kafka_errors, open_pool, run
 from levelgate.cli.output import Reporter, print_json, print_line, print_table
-from levelgate.cli.replays.choosing import gap_sentence
+from levelgate.cli.replays.choosing import beginning, gap_sentence
+from levelgate.cli.replays.hints import hints
 from levelgate.cli.replays.rehearsal_options import RehearsalOptions
 from levelgate.cli.replays.rehearsal_report import ComparisonReport, DryRunReport
 from levelgate.highlevel.client import HighLevelClient
@@ -26,7 +27,7 @@ from processors.pairs import Record
 from processors.registry import Registry, load_registry
 from processors.rehearsal import Rehearsal, in_order
 from processors.rehearsed_calls import Reads
-from processors.replays.reading import frozen, selected
+from processors.replays.reading import selected
 from processors.replays.selection import Selection, resolved
 from processors.sql import Pool
 from schemas.errors import LevelgateError
@@ -39,6 +40,8 @@ Told_contra = TypeVar("Told_contra", contravariant=True)
 def rehearse_selection(selection: Selection, options: RehearsalOptions, *, as_json: bool) -> bool:
     """Rehearse what a replay of `selection` would run; returns and raises as `rehearse` does."""
     handlers = _running_handlers(load_settings(), () if options.compares else options.modules).handlers
+    for hint in hints(selection, handlers):
+        Reporter().say(hint)
     chosen = resolved(selection, handlers)
 
     async def act(settings: Settings) -> bool:
@@ -50,7 +53,7 @@ def rehearse_selection(selection: Selection, options: RehearsalOptions, *, as_js
 
 async def _read(settings: Settings, pool: Pool, selection: Selection) -> AsyncGenerator[Record, None]:
     with kafka_errors(settings.kafka):
-        cursor, gaps = await frozen(settings, pool, selection)
+        cursor, gaps = await beginning(settings, pool, selection)
         for gap in gaps:
             Reporter().say(gap_sentence(gap))
         async with aclosing(selected(settings, pool, selection, cursor)) as records:

@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from levelgate.cli.replays.hints import hints
 from levelgate.cli.replays.showing import in_words
 from processors.registry import Handler
+from processors.replays.cursor import Range, merged
 from processors.replays.selection import EVENT_FAMILIES, OffsetRange, Selection, resolved
 from schemas.envelope import Envelope
 from schemas.errors import LevelgateError
@@ -74,6 +76,14 @@ def test_any_text_is_a_range_that_reads_the_same_again_or_wrong(text):
 def test_a_range_that_can_not_be_is_refused(text):
     with pytest.raises(ValueError, match=r"."):
         OffsetRange.of(text)
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30))))
+def test_ranges_of_a_partition_are_read_once_and_in_order(chosen):
+    found = merged(Range("contact", 1, *each) for each in chosen)
+
+    read = [offset for each in found for offset in range(each.next, each.end)]
+    assert read == sorted({offset for first, end in chosen for offset in range(first, end)})
 
 
 @given(envelopes)
@@ -146,6 +156,16 @@ def test_chosen_handlers_choose_their_types():
         resolved(Selection(handlers=("greet",), types=("NoteCreate",)), [GREET])
     with pytest.raises(LevelgateError, match="several replays"):
         resolved(Selection(source="dead", handlers=("h" * 3000, "i" * 3000)), [])
+
+
+def test_names_that_nobody_knows_are_told_with_those_they_look_like():
+    assert list(hints(Selection(types=("ContactCreate", "InboundMessage"), handlers=("gone",)), [GREET])) == []
+    told = list(hints(Selection(source="dead", types=("ContactCraete", "~"), handlers=("greet", "great")), [GREET]))
+    assert told == [
+        "ContactCraete is no event type that is known (did you mean ContactCreate?): it is looked for as it is written",
+        "~ is no event type that is known: it is looked for as it is written",
+        "no handler here is called great (did you mean greet?): `levelgate handlers` lists them",
+    ]
 
 
 def test_a_selection_is_shown_as_the_options_that_make_it():
