@@ -1,7 +1,14 @@
-"""What a plan counts and looks up: on a real Kafka and Postgres."""
+"""What a plan reads and looks up: on a real Kafka and Postgres."""
 
+import pytest
+
+from levelgate.broker import apply_topics
 from processors.replays import plan
 from processors.replays.plan import Measured
+from processors.replays.reading import Silent, frozen, selected
+from processors.replays.selection import Selection
+from schemas.topics import Topics
+from tests.support.deliveries import delivery, publish
 
 _PAIRS = """
 INSERT INTO handled (at, app, tenant, delivery, run, handler, element, attempts, calls)
@@ -32,3 +39,27 @@ async def test_where_the_ledger_does_not_tell_in_time_nothing_is_measured(pool):
         await other.execute("LOCK TABLE handled IN ACCESS EXCLUSIVE MODE")
         assert await plan.recent_calls(pool, timeout_s=0.2) is None
     assert await plan.recent_calls(pool) == {}
+
+
+@pytest.mark.expected_errors("^aiokafka")
+async def test_reading_ends_when_kafka_does_not_answer_any_more(settings, pool, own_kafka):
+    broker = await own_kafka()
+    settings = settings.model_copy(update={"kafka": broker.settings(partitions=1)})
+    await apply_topics(settings.kafka, settings.receiver.max_body_bytes)
+    # So much that a client has to ask for it in several goes.
+    records = [delivery(settings.kafka, body={"text": "x" * 900_000}) for _ in range(10)]
+    await publish(settings.kafka, records)
+    everything = Selection()
+    cursor, _ = await frozen(settings, pool, everything)
+
+    read = []
+
+    async def reading():
+        async for record in selected(settings, pool, everything, cursor, silent_s=3.0):
+            read.append(record)
+            if len(read) == 1:
+                await broker.pause()
+
+    with pytest.raises(Silent, match=f"at {Topics(settings.kafka).events('contact')}, partition 0, offset [1-9]:"):
+        await reading()
+    assert len(read) < len(records)
