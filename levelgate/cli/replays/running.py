@@ -1,6 +1,7 @@
 """What `replay start` and `replay resume` share: publishing in the foreground, and how it ends."""
 
 import os
+import secrets
 import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -20,10 +21,13 @@ if TYPE_CHECKING:
 DEFAULT_RATE = 100.0
 """Deliveries a second."""
 
+_DRAWN = secrets.token_hex(4)
+"""Once a process: containers may share a host name, and the process is number 1 in each."""
+
 
 def publisher_name() -> str:
     """Return the name under which this process holds a replay's lease."""
-    return f"{socket.gethostname()}-{os.getpid()}"
+    return f"{socket.gethostname()}-{os.getpid()}-{_DRAWN}"
 
 
 def begin(selection: "Selection", cursor: "Cursor", rate: float, total: int) -> "Replay":
