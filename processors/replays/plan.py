@@ -16,7 +16,7 @@ from processors.context import events_of
 from processors.pairs import KEPT, Record
 from processors.registry import Registry
 from processors.replays.cursor import Gap
-from processors.replays.room import MOST_OPEN
+from processors.replays.room import BOUNDS
 from processors.sql import Pool, fetch, queries
 from schemas.catalogue import lookup
 from schemas.errors import Poison
@@ -29,7 +29,7 @@ _SAMPLE_BLOCKS = 4000
 """Of 8 kB, read here and there: some 50,000 pairs."""
 _TELL_EVERY = 1000
 
-MOST_A_SECOND = float(MOST_OPEN)
+MOST_A_SECOND = float(BOUNDS.unhandled)
 """Deliveries that a publisher can have room for, whatever its rate: the room is measured once a second."""
 
 

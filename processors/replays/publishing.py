@@ -21,7 +21,7 @@ from processors.pairs import Record
 from processors.replays import table
 from processors.replays.pace import Pace
 from processors.replays.reading import Source, open_source
-from processors.replays.room import MOST_OPEN, Gauge, open_gauge
+from processors.replays.room import BOUNDS, Bounds, Gauge, open_gauge
 from processors.replays.states import NotNow, State
 from processors.replays.table import Overtaken, Replay
 from processors.sql import Pool
@@ -56,7 +56,7 @@ async def publish(
     publisher: str,
     *,
     told: Callable[[Progress], None],
-    most_open: int = MOST_OPEN,
+    most: Bounds = BOUNDS,
 ) -> State:
     """Publish what is left of a replay of which `publisher` has the lease; return the state in which it is then.
 
@@ -68,10 +68,10 @@ async def publish(
         async with (
             open_source(settings, pool, replay.selection, replay.cursor) as source,
             _open_producer(settings) as producer,
-            open_gauge(settings, pool, replay.id, most=most_open) as gauge,
+            open_gauge(settings, pool, replay.id, not_tenants=replay.selection.not_tenants, most=most) as gauge,
         ):
             topic = Topics(settings.kafka).replay
-            return await _Publishing(replay, publisher, pool, source, producer, gauge, topic, told, most_open).run()
+            return await _Publishing(replay, publisher, pool, source, producer, gauge, topic, told).run()
     except (KafkaError, *POSTGRES_AWAY) as away:
         error = type(away).__name__
         raise Interrupted(
@@ -83,7 +83,7 @@ async def publish(
 
 
 class _Publishing:
-    def __init__(  # noqa: PLR0913, PLR0917 -- the function above hands over each part
+    def __init__(
         self,
         replay: Replay,
         publisher: str,
@@ -93,7 +93,6 @@ class _Publishing:
         gauge: Gauge,
         topic: str,
         told: Callable[[Progress], None],
-        most_open: int,
     ) -> None:
         self._replay = replay
         self._publisher = publisher
@@ -103,7 +102,6 @@ class _Publishing:
         self._gauge = gauge
         self._topic = topic
         self._told = told
-        self._most_open = most_open
         self._pace = Pace(replay.rate)
         self._published = replay.published
         self._skipped = replay.skipped
@@ -156,8 +154,7 @@ class _Publishing:
         if time.monotonic() >= self._check_at:
             await self._save()
             opened = await self._gauge.measure()
-            self._room = opened.room(self._most_open)
-            self._waits_for = None if self._room else str(opened)
+            self._room, self._waits_for = opened.room, opened.waits_for
             self._told(Progress(self._published, self._waits_for))
             self._check_at = time.monotonic() + _CHECK_S
         return self._state == "running"
@@ -191,6 +188,7 @@ class _Publishing:
             published=self._published,
             skipped=self._skipped,
             lost=self._replay.lost + self._source.lost,
+            waits_for=self._waits_for,
         )
         self._told(Progress(self._published, self._waits_for))
 

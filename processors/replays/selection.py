@@ -62,6 +62,8 @@ class Selection(msgspec.Struct, frozen=True, omit_defaults=True):
     """Where some are given, no other partition is read."""
     types: tuple[str, ...] = ()
     tenants: tuple[str, ...] = ()
+    not_tenants: tuple[str, ...] = ()
+    """Whose events are left out."""
     entities: tuple[str, ...] = ()
     apps: tuple[str, ...] = ()
     deliveries: tuple[str, ...] = ()
@@ -94,6 +96,7 @@ class Selection(msgspec.Struct, frozen=True, omit_defaults=True):
             and envelope.replay_id is None
             and (not self.types or envelope.type in self.types)
             and (not self.tenants or envelope.tenant in self.tenants)
+            and envelope.tenant not in self.not_tenants
             and (not self.entities or envelope.entity in self.entities)
             and (not self.apps or envelope.app in self.apps)
             and (not self.deliveries or envelope.id in self.deliveries)

@@ -57,6 +57,8 @@ class Replay(msgspec.Struct, frozen=True):
     lost: int
     """Records that retention took before they were read, whether they would have fitted or not."""
     last_error: str | None
+    waits_for: str | None
+    """Why its publisher does not go on, as it last said."""
     created_at: datetime
     updated_at: datetime
     ended_at: datetime | None
@@ -73,6 +75,24 @@ class Outcomes(msgspec.Struct, frozen=True):
     done: int = 0
     parked: int = 0
     dead: int = 0
+
+
+class ParkedTenant(msgspec.Struct, frozen=True):
+    """What of a replay is parked of one tenant."""
+
+    app: str
+    tenant: str
+    reasons: dict[str, int]
+    """Reason → pairs; the most first, and last those that only wait behind others."""
+
+    @property
+    def pairs(self) -> int:
+        """All of them."""
+        return sum(self.reasons.values())
+
+    def __str__(self) -> str:
+        """Return it for a person: `location-1 (12 disconnected, 3 behind)`."""
+        return f"{self.tenant} ({', '.join(f'{pairs} {reason}' for reason, pairs in self.reasons.items())})"
 
 
 def new_id(now: datetime) -> str:
@@ -110,13 +130,24 @@ async def find(pool: Pool, replay_id: str) -> Replay:
     return await _one(_SQL.find(pool, id=replay_id))
 
 
-async def take(pool: Pool, replay_id: str, publisher: str, *, rate: float | None = None) -> Replay:
-    """Become the publisher of an interrupted or paused replay. Raises UnknownReplay, NotNow, Busy."""
+async def take(
+    pool: Pool, replay_id: str, publisher: str, *, rate: float | None = None, not_tenants: Sequence[str] = ()
+) -> Replay:
+    """Become the publisher of an interrupted or paused replay, which leaves out `not_tenants` too from now on.
+
+    Raises UnknownReplay, NotNow, Busy.
+    """
     after((await find(pool, replay_id)).state, "resume")
     async with asyncio.timeout(_QUERY_TIMEOUT_S):
         rows = await fetch(
             _SQL.take(
-                pool, id=replay_id, publisher=publisher, rate=rate, lease_s=LEASE_S, sources=list(sources("resume"))
+                pool,
+                id=replay_id,
+                publisher=publisher,
+                rate=rate,
+                not_tenants=list(not_tenants),
+                lease_s=LEASE_S,
+                sources=list(sources("resume")),
             )
         )
     if not rows:
@@ -137,6 +168,7 @@ async def save(
     published: int,
     skipped: int,
     lost: int,
+    waits_for: str | None,
 ) -> State:
     """Write how far it has come and renew the lease; return the state, which another process may have changed.
 
@@ -151,6 +183,7 @@ async def save(
             published=published,
             skipped=skipped,
             lost=lost,
+            waits_for=waits_for,
             lease_s=LEASE_S,
         )
     if state is None:
@@ -189,10 +222,15 @@ async def outcomes(pool: Pool, ids: Sequence[str]) -> dict[str, Outcomes]:
     return {row["id"]: Outcomes(row["done"], row["parked"], row["dead"]) for row in rows}
 
 
-async def count_parked(pool: Pool, replay_id: str, *, most: int) -> int:
-    """Return how many pairs of a replay are parked; beyond `most` nobody counts."""
+async def parked_by_tenant(pool: Pool, replay_id: str) -> list[ParkedTenant]:
+    """Return what of a replay is parked, the tenants with the most first."""
     async with asyncio.timeout(_QUERY_TIMEOUT_S):
-        return int(await _SQL.count_parked(pool, id=replay_id, most=most))
+        rows = await fetch(_SQL.parked_by_tenant(pool, id=replay_id))
+    reasons: dict[tuple[str, str], dict[str, int]] = {}
+    for row in sorted(rows, key=lambda row: (row["reason"] == "behind", -row["pairs"])):
+        reasons.setdefault((row["app"], row["tenant"]), {})[row["reason"]] = row["pairs"]
+    found = [ParkedTenant(app, tenant, counts) for (app, tenant), counts in reasons.items()]
+    return sorted(found, key=lambda each: -each.pairs)
 
 
 async def cancelled(pool: Pool) -> frozenset[str]:

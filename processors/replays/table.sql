@@ -14,22 +14,26 @@ FROM replay WHERE id = :id;
 SELECT *, COALESCE(lease_until > now(), false) AS has_publisher
 FROM replay ORDER BY created_at DESC, id DESC LIMIT :most;
 
--- name: take(id, publisher, rate, lease_s, sources)
--- Become its publisher where nobody is.
+-- name: take(id, publisher, rate, not_tenants, lease_s, sources)
+-- Become its publisher where nobody is; some tenants more may be left out from now on.
 UPDATE replay SET state = 'running', publisher = :publisher, lease_until = now() + make_interval(secs => :lease_s),
-    rate = COALESCE(CAST(:rate AS double precision), rate), last_error = NULL, updated_at = now()
+    rate = COALESCE(CAST(:rate AS double precision), rate), last_error = NULL, waits_for = NULL, updated_at = now(),
+    selection = selection || jsonb_build_object(
+        'not_tenants', COALESCE(selection -> 'not_tenants', '[]') || to_jsonb(CAST(:not_tenants AS text[]))
+    )
 WHERE id = :id AND state = ANY(CAST(:sources AS text[])) AND (lease_until IS NULL OR lease_until <= now())
 RETURNING *, true AS has_publisher;
 
--- name: save(id, publisher, cursor, published, skipped, lost, lease_s)$
+-- name: save(id, publisher, cursor, published, skipped, lost, waits_for, lease_s)$
 -- How far it has come; the state is only read, since others change it.
 UPDATE replay SET cursor = CAST(:cursor AS jsonb), published = :published, skipped = :skipped, lost = :lost,
+    waits_for = :waits_for,
     lease_until = now() + make_interval(secs => :lease_s), updated_at = now()
 WHERE id = :id AND publisher = :publisher
 RETURNING state;
 
 -- name: release(id, publisher, error)!
-UPDATE replay SET publisher = NULL, lease_until = NULL, last_error = :error, updated_at = now()
+UPDATE replay SET publisher = NULL, lease_until = NULL, last_error = :error, waits_for = NULL, updated_at = now()
 WHERE id = :id AND publisher = :publisher;
 
 -- name: change(id, before, after)
@@ -47,9 +51,9 @@ SELECT id,
     (SELECT count(*) FROM dead AS d WHERE d.run = id AND d.run <> 'live') AS dead
 FROM unnest(CAST(:ids AS text[])) AS wanted (id);
 
--- name: count_parked(id, most)$
--- How many pairs of a replay are parked, as far as anybody wants to know.
-SELECT count(*) FROM (SELECT FROM parked WHERE run = :id AND run <> 'live' LIMIT :most) AS found;
+-- name: parked_by_tenant(id)
+-- How many pairs of a replay are parked, of whom and why.
+SELECT app, tenant, reason, count(*) AS pairs FROM parked WHERE run = :id AND run <> 'live' GROUP BY app, tenant, reason;
 
 -- name: cancelled(days)
 -- Cancelled replays of which something may still come.

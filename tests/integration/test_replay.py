@@ -17,7 +17,6 @@ from processors.parking import list_parked
 from processors.redrive import redrive
 from processors.replays import table
 from processors.replays.cursor import Cursor, Gap
-from processors.replays.publishing import Progress
 from processors.replays.reading import frozen, selected
 from processors.replays.selection import OffsetRange, Selection
 from processors.replays.states import NotNow
@@ -243,33 +242,6 @@ async def test_a_chosen_handler_runs_alone(settings, pool):
 
     assert len(one.by_replay[run]) == 1
     assert run not in other.by_replay
-
-
-async def test_no_more_is_published_than_the_workers_have_room_for(settings, pool):
-    is_installed = False
-
-    def act(delivery_):
-        if delivery_.replay_id and not is_installed:
-            raise InstallationMissing("not installed yet")
-
-    runs = Runs(act=act)
-    records = [delivery(settings.kafka, entity=f"contact-{n}") for n in range(20)]
-    await publish(settings.kafka, records)
-    replay = await begun(settings, pool, Selection())
-    told: list[Progress] = []
-    task = asyncio.create_task(publishing(settings, pool, replay, told=told.append, most_open=5))
-
-    # Nobody consumes: what is in front of the workers is the topic's.
-    await eventually(lambda: told and told[-1].waits_for and "5 events" in told[-1].waits_for)
-    assert (await table.find(pool, replay.id)).published == 5
-    # Parked for want of an installation: the rest waits in its own topic, not in Postgres.
-    async with working(settings, runs.handler):
-        await eventually(lambda: list_parked(pool), lambda rows: len(rows) == 5, within_s=30)
-        await eventually(lambda: told[-1].waits_for and "5 pairs" in told[-1].waits_for)
-        assert (await table.find(pool, replay.id)).published == 5
-        is_installed = True
-        assert await task == "finished"
-        await ended(pool, replay.id, 20)
 
 
 async def test_a_pause_is_seen_by_the_publisher_and_a_cancellation_too(settings, pool):

@@ -12,6 +12,8 @@ import pytest
 from levelgate import Permanent
 from processors.dead_letters import list_dead
 from processors.replays import table
+from processors.replays.cursor import Cursor
+from processors.replays.selection import Selection
 from schemas.topics import Topics
 from tests.support import recording_handlers
 from tests.support.deliveries import delivery, publish
@@ -154,6 +156,38 @@ async def test_pause_resume_cancel_and_status_from_another_terminal(settings, po
     assert "cancelled" in output
 
 
+async def test_status_says_who_is_parked_and_what_is_waited_for_and_counts_no_old_replay(settings, pool):
+    for replay_id in ("r-old", "r-new"):
+        await table.create(
+            pool,
+            replay_id=replay_id,
+            publisher="another",
+            selection=Selection(),
+            cursor=Cursor(),
+            rate=100.0,
+            total=20,
+        )
+        rows = [("d-1", "disconnected"), ("d-2", "behind"), ("d-3", "behind")]
+        await pool.executemany(
+            "INSERT INTO parked VALUES ('demo', 'location-1', $1, $2, 'greet', 0, 'workers', 't', 0, 0, 'c',"
+            " 'ContactCreate', $3, 0, now(), '[]', '[]', now())",
+            [(delivery_id, replay_id, reason) for delivery_id, reason in rows],
+        )
+    await pool.execute("UPDATE replay SET waits_for = 'the workers' WHERE id = 'r-new'")
+    await pool.execute("UPDATE replay SET state = 'finished', ended_at = now() - interval '2 days' WHERE id = 'r-old'")
+
+    _, output, errors = await replay(settings, "status", "r-new")
+    assert "parked of location-1 (1 disconnected, 2 behind)\nwaits for the workers\n" in output, errors
+    _, output, _ = await replay(settings, "status", "r-new", "--json")
+    shown = orjson.loads(output)
+    reasons = {"disconnected": 1, "behind": 2}
+    assert shown["parked"] == [{"app": "demo", "tenant": "location-1", "pairs": 3, "reasons": reasons}]
+    assert (shown["waits_for"], shown["pairs"]["parked"]) == ("the workers", 3)
+    _, output, _ = await replay(settings, "status", "--json")
+    assert {each["id"]: "pairs" in each for each in orjson.loads(output)} == {"r-new": True, "r-old": False}
+    assert (await replay(settings, "status"))[0] == 0
+
+
 async def test_a_plan_counts_by_type_and_tenant_and_estimates_calls_and_time(settings, pool):
     records = [delivery(settings.kafka, tenant=f"location-{n % 3 // 2}") for n in range(30)]
     records += [delivery(settings.kafka, type="NoteCreate") for _ in range(2)]
@@ -189,7 +223,7 @@ async def test_a_plan_counts_by_type_and_tenant_and_estimates_calls_and_time(set
     assert await only(pool) is None
     for wrong in (
         ["start", "--yes"],
-        ["plan", "--all", "--type", "X"],
+        ["plan", "--all", "--not-tenant", "X"],
         ["plan", "--offsets", "contact:3"],
         ["plan", "--offsets", "contact:99:0-5"],
         ["plan", "--since", "2h", "--until", "3h"],

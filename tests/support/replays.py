@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from processors.replays import table
 from processors.replays.publishing import publish
 from processors.replays.reading import frozen, selected
-from processors.replays.room import MOST_OPEN
+from processors.replays.room import BOUNDS
 
 PUBLISHER = "the-test"
 
@@ -25,9 +25,9 @@ async def begun(settings, pool, selection, *, rate=10_000.0):
     )
 
 
-async def publishing(settings, pool, replay, *, told=lambda _progress: None, most_open=MOST_OPEN):
+async def publishing(settings, pool, replay, *, told=lambda _progress: None, most=BOUNDS):
     """Publish what is left of it; its state then."""
-    return await publish(settings, pool, replay, PUBLISHER, told=told, most_open=most_open)
+    return await publish(settings, pool, replay, PUBLISHER, told=told, most=most)
 
 
 async def replayed(settings, pool, selection):

@@ -81,7 +81,11 @@ def _check_times(since: "datetime | None", until: "datetime | None") -> None:
         raise click.UsageError("--since is not before --until" if until else "--since is not in the past")
 
 
-_MANY = ("offsets", "types", "tenants", "entities", "apps", "handlers", "deliveries")
+not_tenant_option = click.option(
+    "--not-tenant", "not_tenants", multiple=True, help="Leave this location or company out."
+)
+
+_MANY = ("offsets", "types", "tenants", "not_tenants", "entities", "apps", "handlers", "deliveries")
 
 _OPTIONS = [
     click.option(
@@ -103,6 +107,7 @@ _OPTIONS = [
     ),
     click.option("--type", "types", multiple=True, help="Only this event type, by its wire name."),
     click.option("--tenant", "tenants", multiple=True, help="Only this location or company."),
+    not_tenant_option,
     click.option("--entity", "entities", multiple=True, help="Only this entity, by its id."),
     click.option("--app", "apps", multiple=True, help="Only this app."),
     click.option("--handler", "handlers", multiple=True, help="Run only this handler, on the types that it takes."),

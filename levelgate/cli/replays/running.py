@@ -84,7 +84,7 @@ def _teller(reporter: Reporter, advance: Callable[[int], None]) -> "Callable[[Pr
         nonlocal waits
         advance(progress.published)
         if progress.waits_for and not waits:
-            reporter.say(progress.waits_for)
+            reporter.say(f"waits for {progress.waits_for}")
         waits = progress.waits_for is not None
 
     return told

@@ -1,14 +1,17 @@
 """How a replay looks in listings."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from processors.replays.selection import Selection
-    from processors.replays.table import Outcomes, Replay
+    from processors.replays.table import Outcomes, ParkedTenant, Replay
 
 
-def as_shown(replay: "Replay", outcomes: "Outcomes | None" = None) -> dict[str, Any]:
-    """Return a replay as `--json` prints it."""
+def as_shown(
+    replay: "Replay", outcomes: "Outcomes | None" = None, parked: "Sequence[ParkedTenant] | None" = None
+) -> dict[str, Any]:
+    """Return a replay as `--json` prints it; what is not given is left out."""
     shown = {
         "id": replay.id,
         "state": replay.shown,
@@ -22,8 +25,15 @@ def as_shown(replay: "Replay", outcomes: "Outcomes | None" = None) -> dict[str, 
         "updated_at": replay.updated_at,
         "ended_at": replay.ended_at,
         "last_error": replay.last_error,
+        "waits_for": replay.waits_for if replay.has_publisher else None,
     }
-    return shown | ({"pairs": outcomes} if outcomes is not None else {})
+    if outcomes is not None:
+        shown["pairs"] = outcomes
+    if parked is not None:
+        shown["parked"] = [
+            {"app": each.app, "tenant": each.tenant, "pairs": each.pairs, "reasons": each.reasons} for each in parked
+        ]
+    return shown
 
 
 def in_words(selection: "Selection") -> str:
@@ -35,6 +45,7 @@ def in_words(selection: "Selection") -> str:
         "--offsets": selection.offsets,
         "--type": selection.types,
         "--tenant": selection.tenants,
+        "--not-tenant": selection.not_tenants,
         "--entity": selection.entities,
         "--app": selection.apps,
         "--handler": selection.handlers,

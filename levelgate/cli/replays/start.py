@@ -37,8 +37,8 @@ def command(*, selection: "Selection", rate: float, yes: bool, rehearsal: Rehear
 
     Stays in the foreground until all is published. Ctrl-C, `replay pause` or a crash leave it resumable: `replay
     resume` goes on where it was. The once-ledger is per replay: what was done runs again, once in each replay. Live
-    work goes first: a replay has at most a quarter of a worker's places, and no more than 2,000 of its events wait for
-    them.
+    work goes first: a replay has at most a quarter of a worker's places, no more than 2,000 of its events wait for
+    them, and no more than 10,000 of its pairs are parked.
 
     Options choose as in `replay plan`.
 

@@ -1,5 +1,6 @@
 """`levelgate replay status [ID]`."""
 
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import click
@@ -10,8 +11,11 @@ from levelgate.cli.pairs import limit_option
 from levelgate.cli.replays.showing import as_shown, in_words
 
 if TYPE_CHECKING:
-    from processors.replays.table import Outcomes, Replay
+    from processors.replays.table import Outcomes, ParkedTenant, Replay
     from schemas.settings import Settings
+
+_COUNTED_FOR = timedelta(days=1)
+_NAMED = 10
 
 
 @click.command(
@@ -31,39 +35,68 @@ def command(*, replay_id: str | None, most: int, as_json: bool) -> None:
 
     running: being published · interrupted: its publisher was stopped or killed, `replay resume` goes on · paused ·
     finished: all is published, though the workers may have some of it still to run · cancelled. Done, parked and dead
-    count pairs: an event with three handlers counts three times.
+    count pairs: an event with three handlers counts three times. With an id also: whose pairs are parked and why, and
+    what its publisher waits for. The list counts only what is under way or ended within the last day.
     """
+    _one(replay_id, as_json=as_json) if replay_id else _list(most, as_json=as_json)
+
+
+def _one(replay_id: str, *, as_json: bool) -> None:
     from levelgate.cli.connections import open_pool, run
     from processors.replays import table
 
-    async def read(settings: "Settings") -> "list[tuple[Replay, Outcomes]]":
+    async def read(settings: "Settings") -> "tuple[Replay, Outcomes, list[ParkedTenant]]":
         async with open_pool(settings) as pool:
-            replays = [await table.find(pool, replay_id)] if replay_id else await table.list_replays(pool, most=most)
-            counted = await table.outcomes(pool, [each.id for each in replays])
-            return [(each, counted[each.id]) for each in replays]
+            replay = await table.find(pool, replay_id)
+            counted = await table.outcomes(pool, [replay_id])
+            return replay, counted[replay_id], await table.parked_by_tenant(pool, replay_id)
 
     found = run(read)
     if as_json:
-        shown = [as_shown(*each) for each in found]
-        print_json(shown[0] if replay_id else shown)
-        return
-    if replay_id:
-        _show(*found[0])
+        print_json(as_shown(*found))
+    else:
+        _show(*found)
+
+
+def _list(most: int, *, as_json: bool) -> None:
+    from levelgate.cli.connections import open_pool, run
+    from processors.replays import table
+
+    async def read(settings: "Settings") -> "list[tuple[Replay, Outcomes | None]]":
+        async with open_pool(settings) as pool:
+            replays = await table.list_replays(pool, most=most)
+            # To count a large one takes seconds: not all that there ever were, each time.
+            lately = datetime.now(UTC) - _COUNTED_FOR
+            counted = await table.outcomes(
+                pool, [each.id for each in replays if each.ended_at is None or each.ended_at > lately]
+            )
+            return [(each, counted.get(each.id)) for each in replays]
+
+    found = run(read)
+    if as_json:
+        print_json([as_shown(*each) for each in found])
         return
     print_table(
         ("replay", "state", "published", "of", "done", "parked", "dead", "started", "of what"),
-        [
-            (r.id, r.shown, r.published, r.total, o.done, o.parked, o.dead, r.created_at, in_words(r.selection))
-            for r, o in found
-        ],
+        [(r.id, r.shown, r.published, r.total, *_counts(o), r.created_at, in_words(r.selection)) for r, o in found],
         empty="there are no replays",
     )
 
 
-def _show(replay: "Replay", outcomes: "Outcomes") -> None:
+def _counts(outcomes: "Outcomes | None") -> tuple[int | None, int | None, int | None]:
+    return (outcomes.done, outcomes.parked, outcomes.dead) if outcomes else (None, None, None)
+
+
+def _show(replay: "Replay", outcomes: "Outcomes", parked: "list[ParkedTenant]") -> None:
     click.echo(f"{replay.id}: {replay.shown}, {replay.published} of {replay.total} published")
     click.echo(f"of {in_words(replay.selection)}, at most {replay.rate:g} a second")
     click.echo(f"pairs: {outcomes.done} done, {outcomes.parked} parked, {outcomes.dead} dead")
+    for each in parked[:_NAMED]:
+        click.echo(f"parked of {each}")
+    if len(parked) > _NAMED:
+        click.echo(f"parked of {len(parked) - _NAMED} tenants more: --json lists them all")
+    if replay.waits_for and replay.has_publisher:
+        click.echo(f"waits for {replay.waits_for}")
     ended = f", ended {cell(replay.ended_at)}" if replay.ended_at else ""
     click.echo(f"started {cell(replay.created_at)}, last moved {cell(replay.updated_at)}{ended}")
     if replay.skipped:

@@ -6,7 +6,7 @@ from levelgate.cli.replays.choosing import span, told
 from processors.registry import Handler, Registry
 from processors.replays.pace import Pace
 from processors.replays.plan import Kind, Measured, count, estimate
-from processors.replays.room import MOST_OPEN
+from processors.replays.room import BOUNDS
 from schemas.settings import Kafka, Vendor
 from tests.support.deliveries import delivery
 
@@ -73,7 +73,7 @@ def test_the_time_is_the_rates_or_the_rooms_or_the_busiest_tenants_whichever_is_
     spread = {Kind("demo", f"t-{n}", "NoteCreate", ()): 10 for n in range(100)}
     assert (planned(spread).duration_s, planned(spread).bound_by) == (10.0, "rate")
     # Two seconds' worth of what may be open, however fast it is to be.
-    nothing_runs = planned({Kind("demo", "t", "X", ()): 2 * MOST_OPEN}, rate=100_000.0)
+    nothing_runs = planned({Kind("demo", "t", "X", ()): 2 * BOUNDS.unhandled}, rate=100_000.0)
     assert (nothing_runs.duration_s, nothing_runs.bound_by) == (2.0, "room")
     # A quarter of 100 calls in 10 seconds, and a bit of margin: 39 intervals after the first one.
     one = planned({Kind("demo", "t", "NoteCreate", ()): 1000})

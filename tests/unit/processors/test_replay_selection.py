@@ -37,6 +37,7 @@ selections = st.builds(
     offsets=st.lists(ranges, max_size=3).map(tuple),
     types=many,
     tenants=many,
+    not_tenants=many,
     entities=many,
     apps=many,
     deliveries=many,
