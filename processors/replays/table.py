@@ -22,8 +22,6 @@ _SQL = queries(__file__)
 
 LEASE_S = 15.0
 _QUERY_TIMEOUT_S = 15.0
-_CANCELLED_DAYS = 35
-"""For how long workers remember a cancelled replay: longer than the topic keeps it or a pair is parked."""
 
 
 class UnknownReplay(LevelgateError):
@@ -236,7 +234,7 @@ async def parked_by_tenant(pool: Pool, replay_id: str) -> list[ParkedTenant]:
 async def cancelled(pool: Pool) -> frozenset[str]:
     """Return the ids of cancelled replays of which something may still come."""
     async with asyncio.timeout(_QUERY_TIMEOUT_S):
-        return frozenset(row["id"] for row in await fetch(_SQL.cancelled(pool, days=_CANCELLED_DAYS)))
+        return frozenset(row["id"] for row in await fetch(_SQL.cancelled(pool)))
 
 
 async def _one(rows: Any) -> Replay:  # noqa: ANN401 -- aiosql's

@@ -55,6 +55,6 @@ FROM unnest(CAST(:ids AS text[])) AS wanted (id);
 -- How many pairs of a replay are parked, of whom and why.
 SELECT app, tenant, reason, count(*) AS pairs FROM parked WHERE run = :id AND run <> 'live' GROUP BY app, tenant, reason;
 
--- name: cancelled(days)
--- Cancelled replays of which something may still come.
-SELECT id FROM replay WHERE state = 'cancelled' AND ended_at > now() - make_interval(days => :days);
+-- name: cancelled()
+-- Cancelled replays of which something may still come: rows are deleted when nothing can (processors/days.py).
+SELECT id FROM replay WHERE state = 'cancelled';
