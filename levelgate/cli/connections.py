@@ -19,6 +19,21 @@ _CLOSE_TIMEOUT_S = 5.0
 
 Result = TypeVar("Result")
 
+_TOO_SLOW = (TimeoutError, asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError)
+_REFUSED = (
+    asyncpg.InsufficientPrivilegeError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.ReadOnlySQLTransactionError,
+)
+_GONE = (
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
+
 
 class Unreachable(LevelgateError):
     """A part that the command needs does not answer."""
@@ -39,7 +54,11 @@ def run(command: Callable[[Settings], Coroutine[Any, Any, Result]]) -> Result:
 
 @asynccontextmanager
 async def open_pool(settings: Settings) -> AsyncIterator[Pool]:
-    """Yield a pool on the database. Raises Unreachable, or LevelgateError where there are no tables yet."""
+    """Yield a pool on the database.
+
+    What the body raises of Postgres' becomes a sentence too: Unreachable, or LevelgateError where Postgres refuses or
+    there are no tables yet. So whatever else the body asks, over a network or the disk, it must tell in its own words.
+    """
     try:
         async with asyncio.timeout(_CONNECT_TIMEOUT_S * 2):
             pool: Pool = await asyncpg.create_pool(
@@ -58,7 +77,19 @@ async def open_pool(settings: Settings) -> AsyncIterator[Pool]:
         raise LevelgateError("the database has no tables of Levelgate yet: run `levelgate migrate`") from None
     except asyncpg.UndefinedColumnError:
         raise LevelgateError("the database's tables are of an older version: run `levelgate migrate`") from None
-    except asyncpg.PostgresConnectionError as error:
+    except BrokenPipeError:
+        raise  # not Postgres: who read the command's output has gone
+    except _TOO_SLOW as error:
+        raise Unreachable(
+            f"Postgres takes too long ({type(error).__name__}): try again, or ask for less where the command has "
+            "filters; if it stays so, look at what keeps it busy"
+        ) from None
+    except _REFUSED as error:
+        # Of these the driver's text names a table or an operation, no value.
+        raise LevelgateError(
+            f"Postgres refuses it ({error}): LEVELGATE_DATABASE_URL must name the primary, and a role that may do so"
+        ) from None
+    except _GONE as error:
         raise Unreachable(_postgres_away(error)) from None
     finally:
         try:

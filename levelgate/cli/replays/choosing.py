@@ -1,6 +1,7 @@
 """What `replay plan` and `replay start` share: by what they choose, and the plan that both make and show."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -128,9 +129,16 @@ def rate_option(*, default: float | None) -> Callable[[Command], Command]:
     )
 
 
+def source_errors(settings: "Settings", selection: "Selection") -> AbstractContextManager[None]:
+    """Return what tells the trouble of a selection's source: Kafka's; that of dead letters `open_pool` tells."""
+    from levelgate.cli.connections import kafka_errors
+
+    return nullcontext() if selection.source == "dead" else kafka_errors(settings.kafka)
+
+
 def make_plan(selection: "Selection", rate: float) -> "tuple[Selection, Cursor, Plan]":
     """Read through what is chosen, and estimate; return the selection in full, where it begins, and the plan."""
-    from levelgate.cli.connections import kafka_errors, open_pool, run
+    from levelgate.cli.connections import open_pool, run
     from levelgate.cli.replays.hints import hints
     from processors.handlers import BUILT_IN, LIFECYCLE
     from processors.registry import load_registry
@@ -150,7 +158,7 @@ def make_plan(selection: "Selection", rate: float) -> "tuple[Selection, Cursor, 
             calls = await plan.recent_calls(pool)
             if calls is None:
                 Reporter().say("the database did not tell in time how many API calls runs take: one each is assumed")
-            with kafka_errors(settings.kafka):
+            with source_errors(settings, chosen):
                 cursor, gaps = await beginning(settings, pool, chosen)
                 with Reporter().progress("events that fit", None) as advance:
                     counts = await plan.count(selected(settings, pool, chosen, cursor), advance)

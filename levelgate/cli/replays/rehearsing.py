@@ -12,9 +12,9 @@ import click
 import msgspec
 from prometheus_client import CollectorRegistry
 
-from levelgate.cli.connections import kafka_errors, open_pool, run
+from levelgate.cli.connections import open_pool, run
 from levelgate.cli.output import Reporter, print_json, print_line, print_table
-from levelgate.cli.replays.choosing import beginning, gap_sentence
+from levelgate.cli.replays.choosing import beginning, gap_sentence, source_errors
 from levelgate.cli.replays.hints import hints
 from levelgate.cli.replays.rehearsal_options import RehearsalOptions
 from levelgate.cli.replays.rehearsal_report import ComparisonReport, DryRunReport
@@ -52,7 +52,7 @@ def rehearse_selection(selection: Selection, options: RehearsalOptions, *, as_js
 
 
 async def _read(settings: Settings, pool: Pool, selection: Selection) -> AsyncGenerator[Record, None]:
-    with kafka_errors(settings.kafka):
+    with source_errors(settings, selection):
         cursor, gaps = await beginning(settings, pool, selection)
         for gap in gaps:
             Reporter().say(gap_sentence(gap))
