@@ -1,28 +1,18 @@
-"""The life of one aiokafka producer: opened, asked whether its cluster answers, ended within a bound.
+"""The receiver's producer: it counts as open when its cluster answers.
 
 Never sends anything itself (`publisher` does), and never tries twice: whoever opens decides that.
 """
 
 import asyncio
 from collections.abc import Iterable
-from typing import Any
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, ProducerClosed
+from aiokafka.errors import KafkaError
 
-from levelgate.broker import client_options
-from schemas.logs import get_logger
+from levelgate.producer import FORCED_END_S, end_producer, start_producer
 from schemas.settings import Kafka
-from schemas.topics import max_batch_bytes
 
-_REQUEST_TIMEOUT_S = 10.0
-"""For one request to a broker; an idempotent batch is then sent again, for as long as it takes."""
-
-_START_TIMEOUT_S = 15.0
 _ASK_TIMEOUT_S = 3.0
-_FORCED_END_S = 2.0
-
-log = get_logger(__name__)
 
 
 async def open_producer(kafka: Kafka, max_body_bytes: int) -> AIOKafkaProducer:
@@ -30,25 +20,16 @@ async def open_producer(kafka: Kafka, max_body_bytes: int) -> AIOKafkaProducer:
 
     Raises: KafkaError, OSError or TimeoutError; nothing is left open then.
     """
-    producer = AIOKafkaProducer(
-        **client_options(kafka),
-        enable_idempotence=True,
-        acks="all",
-        linger_ms=0,  # the round trip is the linger (performance.md)
-        max_batch_size=max_batch_bytes(max_body_bytes),
-        request_timeout_ms=int(_REQUEST_TIMEOUT_S * 1000),
-    )
+    producer = await start_producer(kafka, max_body_bytes, linger_ms=0)  # the round trip is the linger (performance.md)
     try:
-        async with asyncio.timeout(_START_TIMEOUT_S):
-            await _start(producer)
+        await _expect_cluster(producer)
     except BaseException:
-        await end_producer(producer, within_s=_FORCED_END_S)
+        await end_producer(producer, within_s=FORCED_END_S)
         raise
     return producer
 
 
-async def _start(producer: AIOKafkaProducer) -> None:
-    await producer.start()  # waits for its producer id without end while no broker gives one
+async def _expect_cluster(producer: AIOKafkaProducer) -> None:
     if not await cluster_answers(producer):
         raise KafkaError("the cluster did not tell its topics")
 
@@ -69,45 +50,3 @@ def partition_counts(producer: AIOKafkaProducer, topics: Iterable[str]) -> dict[
     """Return the partition count of those of `topics` that the cluster has."""
     cluster = producer.client.cluster
     return {topic: len(found) for topic in topics if (found := cluster.partitions_for_topic(topic))}
-
-
-async def end_producer(producer: AIOKafkaProducer, *, within_s: float) -> None:
-    """Flush and close the producer; what does not end within `within_s` is ended by force.
-
-    aiokafka's own `stop()` waits for every batch, and an idempotent batch never expires while the broker
-    is gone. By force means: its tasks are cancelled, its sockets aborted, its batches failed.
-    """
-    stopping = asyncio.ensure_future(producer.stop())
-    try:
-        await asyncio.wait({stopping}, timeout=within_s)
-    finally:
-        if not stopping.done():
-            _abort(producer)
-            _done, late = await asyncio.wait({stopping}, timeout=_FORCED_END_S)
-            for task in late:
-                task.cancel()
-            await asyncio.wait({stopping})
-        if not stopping.cancelled() and (error := stopping.exception()) is not None:
-            log.warning("producer_ended_badly", error=type(error).__name__)
-
-
-def _abort(producer: AIOKafkaProducer) -> None:
-    # aiokafka has no public way to do any of this. Failing the batches frees the lanes that wait for them,
-    # aborting the sockets spares us a close that waits for a frozen broker to read, and cancelling ends the
-    # sender, which otherwise waits for its requests, and those for the metadata of brokers that are gone.
-    accumulator, sender, client = producer._message_accumulator, producer._sender, producer.client  # noqa: SLF001 -- why: above
-    queued = [batch for batches in accumulator._batches.values() for batch in batches]  # noqa: SLF001 -- as above
-    accumulator.fail_all(ProducerClosed())
-    for batch in queued:
-        batch._drain_waiter.exception()  # noqa: SLF001 -- nobody waits for it: asyncio would log it as never retrieved
-    for connection in client._conns.values():  # noqa: SLF001 -- as above
-        if (writer := connection._writer) is not None:  # noqa: SLF001 -- as above
-            writer.transport.abort()
-    for task in asyncio.all_tasks():
-        if any(_self_of(task) is part for part in (accumulator, sender, client)):
-            task.cancel()
-
-
-def _self_of(task: asyncio.Task[Any]) -> object:
-    frame = getattr(task.get_coro(), "cr_frame", None)
-    return frame.f_locals.get("self") if frame is not None else None

@@ -18,8 +18,9 @@ import msgspec
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from ingest.producer import cluster_answers, end_producer, open_producer, partition_counts
+from ingest.producer import cluster_answers, open_producer, partition_counts
 from levelgate.broker import partition_of
+from levelgate.producer import end_producer
 from schemas.envelope import Headers
 from schemas.errors import LevelgateError
 from schemas.logs import get_logger

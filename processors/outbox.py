@@ -4,22 +4,21 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 
-from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from levelgate.broker import client_options
 from levelgate.postgres import POSTGRES_AWAY
+from levelgate.producer import open_producer
 from processors.dead_letters import DeadLetters, Unpublished
 from schemas.envelope import Headers
 from schemas.logs import get_logger
 from schemas.settings import Kafka
-from schemas.topics import Topics, max_batch_bytes
+from schemas.topics import Topics
 
 log = get_logger(__name__)
 
 _MOST = 100
 _POLL_S = 2.0
-_CALL_TIMEOUT_S = 15.0
+_SEND_TIMEOUT_S = 15.0
 
 
 class Outbox:
@@ -29,7 +28,7 @@ class Outbox:
         self, kafka: Kafka, max_body_bytes: int, letters: DeadLetters, *, active: Callable[[], dict[int, int]]
     ) -> None:
         self._kafka = kafka
-        self._max_bytes = max_batch_bytes(max_body_bytes)
+        self._max_body_bytes = max_body_bytes
         self._topic = Topics(kafka).dead
         self._letters = letters
         self._active = active
@@ -45,27 +44,17 @@ class Outbox:
             await asyncio.sleep(_POLL_S)
 
     async def _publish(self, letters: list[Unpublished]) -> None:
-        producer = AIOKafkaProducer(
-            **client_options(self._kafka), acks="all", max_request_size=self._max_bytes, max_batch_size=self._max_bytes
-        )
         try:
-            async with asyncio.timeout(_CALL_TIMEOUT_S):
-                await producer.start()
-                for letter in letters:
-                    await producer.send_and_wait(
-                        self._topic,
-                        letter.body,
-                        key=letter.pair.tenant.encode(),
-                        headers=_headers(letter),
-                    )
-            await self._letters.mark_published(letters)
+            async with open_producer(self._kafka, self._max_body_bytes) as producer:
+                async with asyncio.timeout(_SEND_TIMEOUT_S):
+                    for letter in letters:
+                        await producer.send_and_wait(
+                            self._topic, letter.body, key=letter.pair.tenant.encode(), headers=_headers(letter)
+                        )
+                await self._letters.mark_published(letters)
         except (KafkaError, TimeoutError) as error:
             log.warning("dead_letters_unpublished", error=type(error).__name__, count=len(letters))
             await asyncio.sleep(_POLL_S)
-        finally:
-            with contextlib.suppress(TimeoutError, KafkaError):
-                async with asyncio.timeout(_CALL_TIMEOUT_S):
-                    await producer.stop()
 
 
 def _headers(letter: Unpublished) -> Headers:

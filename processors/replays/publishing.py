@@ -8,15 +8,14 @@ some again: the once-ledger of the replay's id absorbs that. The same save renew
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 
 import msgspec
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
-from levelgate.broker import client_options
 from levelgate.postgres import POSTGRES_AWAY
+from levelgate.producer import open_producer
 from processors.pairs import Record
 from processors.replays import table
 from processors.replays.pace import Pace
@@ -29,7 +28,7 @@ from schemas.envelope import REPLAY_HEADERS, Headers, to_headers
 from schemas.errors import LevelgateError
 from schemas.logs import get_logger
 from schemas.settings import Settings
-from schemas.topics import Topics, max_batch_bytes
+from schemas.topics import Topics
 
 log = get_logger(__name__)
 
@@ -67,7 +66,7 @@ async def publish(
     try:
         async with (
             open_source(settings, pool, replay.selection, replay.cursor) as source,
-            _open_producer(settings) as producer,
+            open_producer(settings.kafka, settings.receiver.max_body_bytes) as producer,
             open_gauge(settings, pool, replay.id, not_tenants=replay.selection.not_tenants, most=most) as gauge,
         ):
             topic = Topics(settings.kafka).replay
@@ -198,24 +197,3 @@ def replay_headers(record: Record, replay_id: str) -> Headers:
     envelope = msgspec.structs.replace(record.envelope, replay_id=replay_id)
     own = [(name, value) for name, value in record.headers if name not in REPLAY_HEADERS]
     return own + [(name, value) for name, value in to_headers(envelope) if name in REPLAY_HEADERS]
-
-
-@asynccontextmanager
-async def _open_producer(settings: Settings) -> AsyncIterator[AIOKafkaProducer]:
-    size = max_batch_bytes(settings.receiver.max_body_bytes)
-    producer = AIOKafkaProducer(
-        **client_options(settings.kafka),
-        acks="all",
-        enable_idempotence=True,
-        max_request_size=size,
-        max_batch_size=size,
-        linger_ms=5,
-    )
-    try:
-        async with asyncio.timeout(_CALL_TIMEOUT_S):
-            await producer.start()
-        yield producer
-    finally:
-        with contextlib.suppress(TimeoutError, KafkaError):
-            async with asyncio.timeout(_CALL_TIMEOUT_S):
-                await producer.stop()

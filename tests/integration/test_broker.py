@@ -1,3 +1,4 @@
+import asyncio
 import ssl
 
 import pytest
@@ -7,6 +8,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from pydantic import SecretStr
 
 from levelgate.broker import apply_topics, client_options, describe_topics
+from levelgate.producer import open_producer
 from schemas.errors import LevelgateError
 from schemas.settings import Kafka
 from schemas.topics import Topics
@@ -84,3 +86,20 @@ def test_credentials_and_encryption_reach_the_client():
     assert options["sasl_mechanism"] == "SCRAM-SHA-512"
     assert isinstance(options["ssl_context"], ssl.SSLContext)
     assert options["ssl_context"].verify_mode is ssl.CERT_REQUIRED
+
+
+@pytest.mark.expected_errors("^aiokafka")
+async def test_a_producer_whose_broker_freezes_is_ended_all_the_same(own_kafka):
+    broker = await own_kafka()
+    kafka = broker.settings()
+    await apply_topics(kafka, BODY)
+    topic = Topics(kafka).dead
+    before = asyncio.all_tasks()
+    async with open_producer(kafka, BODY) as producer:
+        await producer.send_and_wait(topic, b"acknowledged")
+        await broker.pause()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(producer.send_and_wait(topic, b"given up"), 1)
+
+    # Workers open one for each batch of dead letters: what it left behind would pile up.
+    assert asyncio.all_tasks() == before
