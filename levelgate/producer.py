@@ -90,6 +90,8 @@ def _abort(producer: AIOKafkaProducer) -> None:
     accumulator, sender, client = producer._message_accumulator, producer._sender, producer.client  # noqa: SLF001 -- why: above
     queued = [batch for batches in accumulator._batches.values() for batch in batches]  # noqa: SLF001 -- as above
     accumulator.fail_all(ProducerClosed())
+    # A batch that fails is taken out of what is pending by a callback, and one that was to be sent again is not there.
+    accumulator._pending_batches.update(batch for batch in queued if batch.retry_count)  # noqa: SLF001 -- as above
     for batch in queued:
         batch._drain_waiter.exception()  # noqa: SLF001 -- nobody waits for it: asyncio would log it as never retrieved
     for connection in client._conns.values():  # noqa: SLF001 -- as above

@@ -5,10 +5,11 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import ProducerClosed
 from pydantic import SecretStr
 
 from levelgate.broker import apply_topics, client_options, describe_topics
-from levelgate.producer import open_producer
+from levelgate.producer import end_producer, open_producer, start_producer
 from schemas.errors import LevelgateError
 from schemas.settings import Kafka
 from schemas.topics import Topics
@@ -103,3 +104,21 @@ async def test_a_producer_whose_broker_freezes_is_ended_all_the_same(own_kafka):
 
     # Workers open one for each batch of dead letters: what it left behind would pile up.
     assert asyncio.all_tasks() == before
+
+
+@pytest.mark.expected_errors("^aiokafka")
+async def test_a_batch_that_is_to_be_sent_again_fails_quietly_when_its_producer_is_ended(own_kafka):
+    broker = await own_kafka()
+    kafka = broker.settings()
+    await apply_topics(kafka, BODY)
+    producer = await start_producer(kafka, BODY, linger_ms=0)
+    accumulator = producer._message_accumulator  # noqa: SLF001 -- the sender's part is played here, for the moment it takes
+    await broker.pause()
+    sent = await producer.send(Topics(kafka).dead, b"not acknowledged")
+    await eventually(lambda: accumulator._pending_batches)  # noqa: SLF001 -- as above
+    accumulator.reenqueue(*accumulator._pending_batches)  # noqa: SLF001 -- as above
+
+    await end_producer(producer, within_s=0)
+
+    with pytest.raises(ProducerClosed):
+        await sent
