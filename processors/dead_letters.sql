@@ -1,4 +1,4 @@
--- name: list_dead(app, tenant, type, handler, error, since, until, deliveries, most)
+-- name: list_dead(app, tenant, type, handler, error, run, since, until, deliveries, most)
 -- Dead pairs for the operator, the newest first; a null filter lets all pass.
 SELECT app, tenant, delivery, run, handler, element, type, entity, topic, partition, record_offset, attempts, died_at, errors
 FROM dead
@@ -6,12 +6,13 @@ WHERE discarded_at IS NULL
 AND (CAST(:app AS text) IS NULL OR app = :app) AND (CAST(:tenant AS text) IS NULL OR tenant = :tenant)
 AND (CAST(:type AS text) IS NULL OR type = :type) AND (CAST(:handler AS text) IS NULL OR handler = :handler)
 AND (CAST(:error AS text) IS NULL OR errors -> -1 ->> 'error' = :error)
+AND (CAST(:run AS text) IS NULL OR run = :run)
 AND (CAST(:since AS timestamptz) IS NULL OR died_at >= :since)
 AND (CAST(:until AS timestamptz) IS NULL OR died_at < :until)
 AND (CAST(:deliveries AS text[]) IS NULL OR delivery = ANY(CAST(:deliveries AS text[])))
 ORDER BY died_at DESC LIMIT :most;
 
--- name: choose_dead(app, tenant, type, handler, error, since, until, deliveries)
+-- name: choose_dead(app, tenant, type, handler, error, run, since, until, deliveries)
 -- The same without what is long, the oldest first: what redrive and discard are about to move.
 SELECT app, tenant, delivery, run, handler, element, type, group_id, partition, died_at,
     COALESCE(errors -> -1 ->> 'error', '') AS error,
@@ -24,6 +25,7 @@ WHERE discarded_at IS NULL
 AND (CAST(:app AS text) IS NULL OR app = :app) AND (CAST(:tenant AS text) IS NULL OR tenant = :tenant)
 AND (CAST(:type AS text) IS NULL OR type = :type) AND (CAST(:handler AS text) IS NULL OR handler = :handler)
 AND (CAST(:error AS text) IS NULL OR errors -> -1 ->> 'error' = :error)
+AND (CAST(:run AS text) IS NULL OR run = :run)
 AND (CAST(:since AS timestamptz) IS NULL OR died_at >= :since)
 AND (CAST(:until AS timestamptz) IS NULL OR died_at < :until)
 AND (CAST(:deliveries AS text[]) IS NULL OR delivery = ANY(CAST(:deliveries AS text[])))

@@ -15,6 +15,8 @@ class PairFilter(msgspec.Struct, frozen=True):
     handler: str | None = None
     error: str | None = None
     """The class of the last failure."""
+    run: str | None = None
+    """`live`, or a replay's id."""
     since: datetime | None = None
     """Parked, or given up, at that time or later."""
     until: datetime | None = None

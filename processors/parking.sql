@@ -74,7 +74,7 @@ FROM waiting AS w
 LEFT JOIN held AS h ON w.is_last AND h.app = :app AND h.tenant = :tenant AND h.delivery = w.delivery AND h.run = :run
 WHERE w.waits ORDER BY w.record_offset, w.element;
 
--- name: list_parked(app, tenant, type, handler, error, since, until, deliveries, most)
+-- name: list_parked(app, tenant, type, handler, error, run, since, until, deliveries, most)
 -- Parked pairs for the operator, the ones due first at the top; a null filter lets all pass.
 SELECT app, tenant, delivery, run, handler, element, type, entity, topic, partition, record_offset, reason, attempts,
     NULLIF(due_at, 'infinity') AS due_at, parked_at, errors
@@ -82,6 +82,7 @@ FROM parked
 WHERE (CAST(:app AS text) IS NULL OR app = :app) AND (CAST(:tenant AS text) IS NULL OR tenant = :tenant)
 AND (CAST(:type AS text) IS NULL OR type = :type) AND (CAST(:handler AS text) IS NULL OR handler = :handler)
 AND (CAST(:error AS text) IS NULL OR errors -> -1 ->> 'error' = :error)
+AND (CAST(:run AS text) IS NULL OR run = :run)
 AND (CAST(:since AS timestamptz) IS NULL OR parked_at >= :since)
 AND (CAST(:until AS timestamptz) IS NULL OR parked_at < :until)
 AND (CAST(:deliveries AS text[]) IS NULL OR delivery = ANY(CAST(:deliveries AS text[])))

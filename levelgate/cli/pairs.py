@@ -37,39 +37,27 @@ def pair_filters(command: Command) -> Command:
     """Give a command the arguments and options by which pairs are chosen; it gets them as `chosen`, a PairFilter."""
 
     @wraps(command)
-    def filtered(
-        *,
-        delivery_ids: tuple[str, ...],
-        app: str | None,
-        type_: str | None,
-        tenant: str | None,
-        handler: str | None,
-        error: str | None,
-        since: datetime | None,
-        until: datetime | None,
-        **rest: Any,  # noqa: ANN401 -- the command's own
-    ) -> Any:  # noqa: ANN401 -- what the command returns
+    def filtered(**given: Any) -> Any:  # noqa: ANN401 -- the options below, the command's own, and what it returns
         from processors.filters import PairFilter
 
-        return command(
-            chosen=PairFilter(app, tenant, type_, handler, error, since, until, tuple(delivery_ids)),
-            **rest,
-        )
+        chosen = PairFilter(**{name: given.pop(name) for name in PairFilter.__struct_fields__})
+        return command(chosen=chosen, **given)
 
     options = [
-        click.argument("delivery_ids", nargs=-1),
+        click.argument("deliveries", metavar="[DELIVERY_ID]...", nargs=-1),
         click.option("--app", help="Only this app's."),
-        click.option("--type", "type_", help="Only this event type's, by its wire name."),
+        click.option("--type", help="Only this event type's, by its wire name."),
         click.option("--tenant", help="Only this location's or company's."),
         click.option("--handler", help="Only this handler's."),
         click.option("--error", metavar="CLASS", help="Only those whose last failure is of this class."),
+        click.option("--run", metavar="live|REPLAY_ID", help="Only the live run's, or only those of this replay."),
         click.option("--since", type=Moment(), help="Only from this time on: ISO, or how long ago (30m, 2h, 3d)."),
         click.option("--until", type=Moment(), help="Only from before this time."),
     ]
-    given: Any = filtered
+    with_options: Any = filtered
     for option in reversed(options):
-        given = option(given)
-    return given  # type: ignore[no-any-return]
+        with_options = option(with_options)
+    return with_options  # type: ignore[no-any-return]
 
 
 def limit_option(command: Command) -> Command:

@@ -43,10 +43,11 @@ def command(*, chosen: "PairFilter", most: int, as_json: bool) -> None:
         print_json(pairs)
         return
     print_table(
-        ("delivery", "type", "tenant", "handler", "reason", "attempts", "due", "last error"),
+        ("delivery", "run", "type", "tenant", "handler", "reason", "attempts", "due", "last error"),
         [
             (
                 p["delivery"],
+                p["run"],
                 p["type"],
                 p["tenant"],
                 p["handler"],

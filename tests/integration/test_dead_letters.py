@@ -354,6 +354,7 @@ async def test_a_record_without_an_envelope_is_never_given_to_a_worker_again(set
         {"tenant": "location-1"},
         {"handler": "first"},
         {"error": "Permanent"},
+        {"run": "replay-1"},
     ],
     ids=lambda change: next(iter(change)),
 )
@@ -399,14 +400,15 @@ async def _pairs_of_all_kinds(pool):
                     {"at": now.isoformat(), "error": "Permanent" if n & 16 else "KeyError", "message": ""},
                 ]
             ).decode(),
+            "replay-1" if n.bit_count() & 1 else "live",
             now - timedelta(hours=n % 4),
         )
-        columns = "app, tenant, delivery, handler, type, errors"
-        fixed = "run, element, group_id, topic, partition, record_offset, entity, attempts, calls"
-        values = "$1, $2, $3, $4, $5, $6, 'live', 0, 'g', 't', 0, 1, 'e', 1, '[]'"
-        await pool.execute(f"INSERT INTO dead ({columns}, {fixed}, died_at) VALUES ({values}, $7)", *row)
+        columns = "app, tenant, delivery, handler, type, errors, run"
+        fixed = "element, group_id, topic, partition, record_offset, entity, attempts, calls"
+        values = "$1, $2, $3, $4, $5, $6, $7, 0, 'g', 't', 0, 1, 'e', 1, '[]'"
+        await pool.execute(f"INSERT INTO dead ({columns}, {fixed}, died_at) VALUES ({values}, $8)", *row)
         await pool.execute(
-            f"INSERT INTO parked ({columns}, {fixed}, parked_at, reason, due_at) VALUES ({values}, $7, 'retry', now())",
+            f"INSERT INTO parked ({columns}, {fixed}, parked_at, reason, due_at) VALUES ({values}, $8, 'retry', now())",
             *row,
         )
     return now

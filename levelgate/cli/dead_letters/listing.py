@@ -42,9 +42,9 @@ def command(*, chosen: "PairFilter", most: int, as_json: bool) -> None:
         print_json(pairs)
         return
     print_table(
-        ("delivery", "type", "tenant", "handler", "attempts", "died", "last error"),
+        ("delivery", "run", "type", "tenant", "handler", "attempts", "died", "last error"),
         [
-            (p["delivery"], p["type"], p["tenant"], p["handler"], p["attempts"], p["died_at"], last_error(p))
+            (p["delivery"], p["run"], p["type"], p["tenant"], p["handler"], p["attempts"], p["died_at"], last_error(p))
             for p in pairs
         ],
         empty="nothing is dead",
