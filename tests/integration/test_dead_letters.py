@@ -434,6 +434,19 @@ async def test_a_discarded_pair_stays_as_a_trace_and_a_later_copy_does_not_run(s
     assert len(switch.runs) == 1
 
 
+async def test_a_discarded_letter_of_a_replay_does_not_hide_the_live_ones_body(settings, pool):
+    (record,), _ = await killed(settings, pool, 1)
+    of_a_replay = '{"run": "replay-1", "discarded_at": "2026-11-24"}'
+    await pool.execute("INSERT INTO dead SELECT (jsonb_populate_record(dead, $1)).* FROM dead", of_a_replay)
+
+    code, output, _ = await levelgate(settings, "dead", "show", record.envelope.id, "--body")
+
+    assert code == 0
+    live, replayed = output.partition("body of app demo's delivery, replay replay-1")[::2]
+    assert record.body.decode() in live
+    assert "deleted" in replayed
+
+
 async def test_a_body_goes_when_nobody_needs_it_any_more(settings, pool):
     async def one(event, ctx):
         raise Permanent("one")

@@ -52,16 +52,16 @@ def command(*, delivery_id: str, app: str | None, handler: str | None, with_body
             click.echo()
         _show(letter)
     if with_body:
-        # One body for all: they are of one delivery, but for another app's of the same id.
-        for app_name, body in {letter["app"]: letter["body"] for letter in letters}.items():
-            click.echo(f"\nbody of app {app_name}'s delivery (customer data):")
+        # One for all of a run's letters. Each run keeps its own, for as long as one of its letters may be redriven.
+        for (of_app, run_), body in {(letter["app"], letter["run"]): letter["body"] for letter in letters}.items():
+            click.echo(f"\nbody of app {of_app}'s delivery{_of_replay(run_)} (customer data):")
             click.echo(body if body is not None else "deleted: all its dead letters were discarded")
 
 
 def _show(letter: dict[str, Any]) -> None:
     element = f", element {letter['element']}" if letter["element"] else ""
-    run = f", replay {letter['run']}" if letter["run"] != "live" else ""
-    click.echo(f"{cell(letter['type'])} of app {letter['app']}, tenant {cell(letter['tenant'])}{run}")
+    of_replay = _of_replay(letter["run"])
+    click.echo(f"{cell(letter['type'])} of app {letter['app']}, tenant {cell(letter['tenant'])}{of_replay}")
     click.echo(f"given up by {cell(letter['handler'])}{element} at {cell(letter['died_at'])}")
     click.echo(f"after {letter['attempts']} attempts since it was received or last redriven")
     if letter["discarded_at"]:
@@ -81,3 +81,7 @@ def _show(letter: dict[str, Any]) -> None:
     )
     click.echo()
     print_table(("header", "value"), letter["headers"] or (), empty="its headers were deleted with the body")
+
+
+def _of_replay(run: str) -> str:
+    return "" if run == "live" else f", replay {run}"
