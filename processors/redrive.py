@@ -53,11 +53,13 @@ class Outcomes(msgspec.Struct, frozen=True):
     """Died again."""
     waiting: int = 0
     """Not ended yet: parked, for their first run or the next."""
+    cancelled: int = 0
+    """Dropped: their replay is cancelled, and the one run that a redrive gives them had to wait."""
 
     @property
     def is_good(self) -> bool:
         """Whether each of them is done."""
-        return not self.dead and not self.waiting
+        return not self.dead and not self.waiting and not self.cancelled
 
 
 class Discarded(msgspec.Struct, frozen=True):
@@ -114,7 +116,7 @@ async def _room(pool: Pool, standstill_s: float) -> None:
 async def ended(
     pool: Pool, pairs: Sequence[Pair], *, within_s: float, advance: Callable[[int], None] | None = None
 ) -> Outcomes:
-    """Wait until each of some redriven pairs is done or dead again, or the time is up; return what became of them."""
+    """Wait until none of some redriven pairs is parked any more, or the time is up; return what became of them."""
     deadline = time.monotonic() + within_s
     while True:
         async with asyncio.timeout(_QUERY_TIMEOUT_S):

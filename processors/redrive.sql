@@ -32,7 +32,7 @@ RETURNING app, tenant, delivery, run, handler, element;
 SELECT count(*) FROM parked WHERE reason = 'redriven';
 
 -- name: outcomes(apps, tenants, deliveries, runs, handlers, elements)
--- What became of redriven pairs, counted; those in no table any more are too old for the ledger, and were done.
+-- What became of redriven pairs, counted. One that is in no table any more was dropped with its cancelled replay.
 SELECT state, count(*) AS pairs FROM (
     SELECT CASE
         WHEN EXISTS (
@@ -43,7 +43,11 @@ SELECT state, count(*) AS pairs FROM (
             SELECT FROM parked AS p WHERE p.app = k.app AND p.tenant = k.tenant AND p.delivery = k.delivery
             AND p.run = k.run AND p.handler = k.handler AND p.element = k.element
         ) THEN 'waiting'
-        ELSE 'done' END AS state
+        WHEN EXISTS (
+            SELECT FROM handled AS h WHERE h.delivery = k.delivery AND h.app = k.app AND h.tenant = k.tenant
+            AND h.run = k.run AND h.handler = k.handler AND h.element = k.element
+        ) THEN 'done'
+        ELSE 'cancelled' END AS state
     FROM unnest(
         CAST(:apps AS text[]), CAST(:tenants AS text[]), CAST(:deliveries AS text[]), CAST(:runs AS text[]),
         CAST(:handlers AS text[]), CAST(:elements AS integer[])

@@ -502,7 +502,11 @@ async def test_the_canary_goes_well_and_the_rest_follows(settings, pool):
             await until(pool, record, "handled")
 
     assert code == 0, errors
-    assert orjson.loads(output) == {"chosen": 6, "redriven": 6, "first": {"done": 2, "dead": 0, "waiting": 0}}
+    assert orjson.loads(output) == {
+        "chosen": 6,
+        "redriven": 6,
+        "first": {"done": 2, "dead": 0, "waiting": 0, "cancelled": 0},
+    }
 
 
 async def test_the_canary_fails_and_the_rest_stays_dead(settings, pool):
@@ -530,6 +534,25 @@ async def test_a_canary_that_no_worker_runs_has_not_gone_well(settings, pool):
     assert await ended(pool, moved, within_s=0) == Outcomes(waiting=1)
     assert not Outcomes(waiting=1).is_good
     assert len(await list_dead(pool)) == 1
+
+
+async def test_one_that_is_dropped_with_its_cancelled_replay_has_not_gone_well(settings, pool, caplog):
+    async def fail(_event, ctx):
+        raise RuntimeError("it has to wait") if died else Permanent("not this time")
+
+    caplog.set_level("INFO", "processors.replays.cancelled")
+    died: list[object] = []
+    await publish(settings.kafka, [delivery(settings.kafka, replay_id="replay-1")])
+    async with working(settings, handler(fail)):
+        died += await eventually(lambda: list_dead(pool))
+        await pool.execute(
+            "INSERT INTO replay (id, state, selection, cursor, rate, total, ended_at) "
+            "VALUES ('replay-1', 'cancelled', '{}', '{}', 1, 1, now())"
+        )
+        await eventually(lambda: "replay_cancelled" in caplog.text)  # the worker knows of it
+        outcomes = await ended(pool, await redriven(pool), within_s=15)
+
+    assert (outcomes, outcomes.is_good) == (Outcomes(cancelled=1), False)
 
 
 async def test_the_commands_ask_count_and_show(settings, pool):

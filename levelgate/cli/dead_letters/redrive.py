@@ -92,8 +92,7 @@ def command(
         click.echo(f"{redriven} of {len(able)} redriven: `levelgate parked` shows those that have not ended")
     if canary is not None and not canary.is_good:
         raise LevelgateError(
-            f"of the first {first}, {canary.done} done, {canary.dead} dead again, {canary.waiting} not ended: "
-            f"the rest, {len(rest)}, stays dead; `levelgate dead show` tells why"
+            f"of the first {first}, {_told(canary)}: the rest, {len(rest)}, stays dead; `levelgate dead show` tells why"
         )
 
 
@@ -123,5 +122,10 @@ def _follow(pairs: "Sequence[Pair]", reporter: Reporter, *, within_s: float) -> 
                 return await ended(pool, pairs, within_s=within_s, advance=advance)
 
     outcomes = run(follow)
-    reporter.say(f"done: {outcomes.done}, dead again: {outcomes.dead}, not ended: {outcomes.waiting}")
+    reporter.say(_told(outcomes))
     return outcomes
+
+
+def _told(outcomes: "Outcomes") -> str:
+    text = f"{outcomes.done} done, {outcomes.dead} dead again, {outcomes.waiting} not ended"
+    return f"{text}, {outcomes.cancelled} dropped with their cancelled replay" if outcomes.cancelled else text
