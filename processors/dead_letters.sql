@@ -12,14 +12,11 @@ AND (CAST(:until AS timestamptz) IS NULL OR died_at < :until)
 AND (CAST(:deliveries AS text[]) IS NULL OR delivery = ANY(CAST(:deliveries AS text[])))
 ORDER BY died_at DESC LIMIT :most;
 
--- name: choose_dead(app, tenant, type, handler, error, run, since, until, deliveries)
--- The same without what is long, the oldest first: what redrive and discard are about to move.
-SELECT app, tenant, delivery, run, handler, element, type, group_id, partition, died_at,
-    COALESCE(errors -> -1 ->> 'error', '') AS error,
-    EXISTS (
-        SELECT FROM held AS h
-        WHERE h.app = dead.app AND h.tenant = dead.tenant AND h.delivery = dead.delivery AND h.run = dead.run
-    ) AS is_held
+-- name: count_dead(app, tenant, type, handler, error, run, since, until, deliveries)
+-- How many pairs the same filter lets pass, and between which times they died; of ids that were given, which have any.
+SELECT run, handler, type, COALESCE(errors -> -1 ->> 'error', '') AS error, count(*) AS pairs,
+    min(died_at) AS first_died_at, max(died_at) AS last_died_at,
+    array_agg(delivery) FILTER (WHERE CAST(:deliveries AS text[]) IS NOT NULL) AS deliveries
 FROM dead
 WHERE discarded_at IS NULL
 AND (CAST(:app AS text) IS NULL OR app = :app) AND (CAST(:tenant AS text) IS NULL OR tenant = :tenant)
@@ -28,6 +25,24 @@ AND (CAST(:error AS text) IS NULL OR errors -> -1 ->> 'error' = :error)
 AND (CAST(:run AS text) IS NULL OR run = :run)
 AND (CAST(:since AS timestamptz) IS NULL OR died_at >= :since)
 AND (CAST(:until AS timestamptz) IS NULL OR died_at < :until)
+AND (CAST(:deliveries AS text[]) IS NULL OR delivery = ANY(CAST(:deliveries AS text[])))
+GROUP BY run, handler, type, COALESCE(errors -> -1 ->> 'error', '')
+ORDER BY pairs DESC, run, handler, type, error;
+
+-- name: window_end(since, size)$
+-- When the first pair died that is not among the next so many from a time on, whatever it is.
+SELECT died_at FROM dead WHERE died_at >= :since ORDER BY died_at OFFSET :size LIMIT 1;
+
+-- name: choose_dead(app, tenant, type, handler, error, run, since, until, deliveries)
+-- What redrive and discard are about to move of a window, the oldest first. The times are bare comparisons, so that no
+-- plan and no statistics lead past the index.
+SELECT app, tenant, delivery, run, handler, element, group_id, partition, died_at
+FROM dead
+WHERE discarded_at IS NULL AND died_at >= :since AND died_at < :until
+AND (CAST(:app AS text) IS NULL OR app = :app) AND (CAST(:tenant AS text) IS NULL OR tenant = :tenant)
+AND (CAST(:type AS text) IS NULL OR type = :type) AND (CAST(:handler AS text) IS NULL OR handler = :handler)
+AND (CAST(:error AS text) IS NULL OR errors -> -1 ->> 'error' = :error)
+AND (CAST(:run AS text) IS NULL OR run = :run)
 AND (CAST(:deliveries AS text[]) IS NULL OR delivery = ANY(CAST(:deliveries AS text[])))
 ORDER BY died_at, record_offset, element, handler;
 
@@ -39,9 +54,6 @@ FROM dead AS d LEFT JOIN held AS h USING (app, tenant, delivery, run)
 WHERE d.delivery = :delivery AND (CAST(:app AS text) IS NULL OR d.app = :app)
 AND (CAST(:handler AS text) IS NULL OR d.handler = :handler)
 ORDER BY d.app, d.tenant, d.run, d.element, d.handler;
-
--- name: count_dead()$
-SELECT count(*) FROM dead WHERE discarded_at IS NULL;
 
 -- name: unpublished(group_id, partitions, most)
 -- Dead pairs that outside consumers have not been told of.

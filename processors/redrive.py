@@ -5,7 +5,7 @@ The partition's owner takes redriven pairs up by its due poll; nothing here runs
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator, Sequence
 from datetime import datetime
 from itertools import groupby, islice
 from typing import Any
@@ -14,6 +14,7 @@ import asyncpg
 import msgspec
 
 from processors.pairs import Pair
+from processors.records import ENVELOPE_HANDLER
 from processors.sql import Pool, fetch, queries
 from schemas.errors import LevelgateError
 
@@ -36,13 +37,9 @@ class DeadPair(msgspec.Struct, frozen=True):
     """A dead pair as it was when it was chosen; one that died anew since is another."""
 
     pair: Pair
-    type: str
-    error: str
     group: str
     partition: int
     died_at: datetime
-    can_run: bool
-    """False of a record that no receiver of ours wrote: there is nothing that a handler could be given."""
 
 
 class Outcomes(msgspec.Struct, frozen=True):
@@ -70,15 +67,28 @@ class Discarded(msgspec.Struct, frozen=True):
     """How many deliveries' headers and bodies were deleted with them."""
 
 
-async def redrive(pool: Pool, chosen: Sequence[DeadPair], *, standstill_s: float = 60.0) -> AsyncIterator[list[Pair]]:
-    """Move pairs back to parked, due now, batch by batch; yield those that each batch really moved.
+def can_run(handler: str) -> bool:
+    """Whether a handler's dead pairs can be redriven: there is nothing to run of a record that no receiver wrote."""
+    return handler != ENVELOPE_HANDLER
 
-    Each batch is one statement. At most so many wait for their first run at a time; raises NotTaken when
-    no worker takes any of them for so long: what was not moved by then is still dead.
+
+async def redrive(
+    pool: Pool, chosen: AsyncIterable[Sequence[DeadPair]], *, most: int | None = None, standstill_s: float = 60.0
+) -> AsyncIterator[list[Pair]]:
+    """Move pairs that can run back to parked, due now, batch by batch; yield those that each batch really moved.
+
+    No more than the first `most` of them. Each batch is one statement. At most so many wait for their first run at a
+    time; raises NotTaken when no worker takes any of them for so long: what was not moved by then is still dead.
     """
-    for batch in _batches(chosen):
-        await _room(pool, standstill_s)
-        yield await _redrive(pool, batch)
+    left = most
+    async for pairs in chosen:
+        for batch in _batches([each for each in pairs if can_run(each.pair.handler)][:left]):
+            await _room(pool, standstill_s)
+            yield await _redrive(pool, batch)
+            if left is not None:
+                left -= len(batch)
+        if left == 0:
+            return
 
 
 async def _redrive(pool: Pool, batch: Sequence[DeadPair]) -> list[Pair]:
@@ -129,7 +139,7 @@ async def ended(
         await asyncio.sleep(_POLL_S)
 
 
-async def discard(pool: Pool, chosen: Sequence[DeadPair]) -> AsyncIterator[Discarded]:
+async def discard(pool: Pool, chosen: AsyncIterable[Sequence[DeadPair]]) -> AsyncIterator[Discarded]:
     """Give dead pairs up for good, batch by batch, with the bodies that nothing needs any more; yield each's counts.
 
     The pairs' rows stay, with their history. The partition's owner waits while a batch is written.
@@ -138,9 +148,10 @@ async def discard(pool: Pool, chosen: Sequence[DeadPair]) -> AsyncIterator[Disca
     def place(each: DeadPair) -> tuple[str, int]:
         return each.group, each.partition
 
-    for (group, partition), of_place in groupby(sorted(chosen, key=place), key=place):
-        for batch in _batches(list(of_place)):
-            yield await _discard(pool, batch, group=group, partition=partition)
+    async for pairs in chosen:
+        for (group, partition), of_place in groupby(sorted(pairs, key=place), key=place):
+            for batch in _batches(list(of_place)):
+                yield await _discard(pool, batch, group=group, partition=partition)
 
 
 async def _discard(pool: Pool, batch: Sequence[DeadPair], *, group: str, partition: int) -> Discarded:

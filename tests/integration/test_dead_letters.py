@@ -11,12 +11,13 @@ from aiokafka import AIOKafkaConsumer
 
 from levelgate import Permanent
 from levelgate.broker import client_options
-from processors.dead_letters import choose_dead, list_dead, show_dead
+from processors.dead_letters import choose_dead, count_dead, list_dead, show_dead
 from processors.deliveries import trace
 from processors.filters import ALL_PAIRS, PairFilter
 from processors.parking import list_parked
 from processors.redrive import Discarded, NotTaken, Outcomes, discard, ended, redrive
 from schemas.topics import Topics
+from tests.support.dead_letters import chosen, discarded, redriven
 from tests.support.deliveries import delivery, publish
 from tests.support.eventually import eventually
 from tests.support.worker_processes import environment
@@ -52,15 +53,6 @@ async def until(pool, record, wanted, within_s=15):
         return traces[0].state if traces else None
 
     return await eventually(state, lambda seen: seen == wanted, within_s=within_s)
-
-
-async def redriven(pool, chosen=ALL_PAIRS):
-    return [pair async for batch in redrive(pool, await choose_dead(pool, chosen)) for pair in batch]
-
-
-async def discarded(pool, chosen=ALL_PAIRS):
-    batches = [each async for each in discard(pool, await choose_dead(pool, chosen))]
-    return Discarded(sum(each.pairs for each in batches), sum(each.bodies for each in batches))
 
 
 async def levelgate(settings, *arguments, answer=b""):
@@ -151,12 +143,18 @@ async def test_one_that_dies_again_is_listed_and_published_again(settings, pool)
 
 async def test_one_that_died_anew_since_it_was_chosen_is_left_alone(settings, pool):
     (record,), switch = await killed(settings, pool, 1)
-    chosen = await choose_dead(pool, ALL_PAIRS)
-    assert [len(batch) async for batch in redrive(pool, chosen)] == [1]
+    counted = await count_dead(pool)
+    before = await chosen(pool)
+
+    async def chosen_before():
+        yield before
+
+    assert [len(batch) async for batch in redrive(pool, chosen_before())] == [1]
     async with working(settings, handler(switch.switch)):
         await until(pool, record, "dead")
-        assert [len(batch) async for batch in redrive(pool, chosen)] == [0]
-        assert [each async for each in discard(pool, chosen)] == [Discarded(0, 0)]
+        assert not any([pairs async for pairs in choose_dead(pool, counted)])
+        assert [len(batch) async for batch in redrive(pool, chosen_before())] == [0]
+        assert [each async for each in discard(pool, chosen_before())] == [Discarded(0, 0)]
     assert len(switch.runs) == 2
 
 
@@ -308,17 +306,17 @@ async def test_no_more_than_a_thousand_are_put_in_front_of_what_fails_while_no_w
     )
 
     async def move():
-        return [batch async for batch in redrive(pool, await choose_dead(pool, ALL_PAIRS), standstill_s=0)]
+        return [batch async for batch in redrive(pool, choose_dead(pool, await count_dead(pool)), standstill_s=0)]
 
     with pytest.raises(NotTaken, match="1000 redriven pairs wait"):
         await move()
 
-    assert len(await choose_dead(pool, ALL_PAIRS)) == 500
+    assert (await count_dead(pool)).pairs == 500
 
 
 async def test_discarded_pairs_are_forgotten_with_the_days_of_the_ledger(settings, pool):
     await killed(settings, pool, 2)
-    (old, _) = await choose_dead(pool, ALL_PAIRS)
+    (old, _) = await chosen(pool)
     await discarded(pool, PairFilter(deliveries=(old.pair.delivery,)))
     await pool.execute("UPDATE dead SET discarded_at = now() - interval '40 days' WHERE discarded_at IS NOT NULL")
     async with working(settings):
@@ -339,8 +337,9 @@ async def test_a_record_without_an_envelope_is_never_given_to_a_worker_again(set
     async with working(settings):
         await eventually(lambda: list_dead(pool))
 
-    (chosen,) = await choose_dead(pool, ALL_PAIRS)
-    assert not chosen.can_run
+    counted = await count_dead(pool)
+    assert (counted.pairs, counted.able) == (1, 0)
+    assert await redriven(pool) == []
     code, output, errors = await levelgate(settings, "dead", "redrive", "--all", "--yes", "--json")
     assert (code, orjson.loads(output)) == (0, {"chosen": 0, "redriven": 0, "first": None})
     assert "1 can't run" in errors
@@ -360,18 +359,18 @@ async def test_a_record_without_an_envelope_is_never_given_to_a_worker_again(set
 )
 async def test_filters_choose_dead_and_parked_pairs(settings, pool, change):
     await _pairs_of_all_kinds(pool)
-    chosen = PairFilter(**change)
+    fitting = PairFilter(**change)
     ((name, value),) = change.items()
-    for listed in (await list_dead(pool, chosen), await list_parked(pool, chosen)):
+    for listed in (await list_dead(pool, fitting), await list_parked(pool, fitting)):
         shown = [each["errors"][-1]["error"] if name == "error" else each[name] for each in listed]
         assert shown == [value] * 16
-    assert len(await choose_dead(pool, chosen)) == 16
+    assert len(await chosen(pool, fitting)) == (await count_dead(pool, fitting)).pairs == 16
 
 
 async def test_times_and_ids_choose_dead_and_parked_pairs(settings, pool):
     now = await _pairs_of_all_kinds(pool)
     half = timedelta(minutes=30)
-    for chosen, count in [
+    for fitting, count in [
         (PairFilter(since=now - half), 8),
         (PairFilter(until=now - half), 24),
         (PairFilter(since=now - 5 * half, until=now - half), 16),
@@ -379,9 +378,17 @@ async def test_times_and_ids_choose_dead_and_parked_pairs(settings, pool):
         (PairFilter(app="demo", handler="first", error="Permanent"), 4),
         (ALL_PAIRS, 32),
     ]:
-        assert len(await list_dead(pool, chosen)) == count
-        assert len(await list_parked(pool, chosen)) == count
-        assert len(await choose_dead(pool, chosen)) == count
+        assert len(await list_dead(pool, fitting)) == count
+        assert len(await list_parked(pool, fitting)) == count
+        assert len(await chosen(pool, fitting)) == (await count_dead(pool, fitting)).pairs == count
+
+
+async def test_windows_of_any_size_have_each_pair_once_the_oldest_first(settings, pool):
+    await _pairs_of_all_kinds(pool)  # eight at a time died at one instant
+    at_once = await chosen(pool, PairFilter(handler="first"))
+    assert [each.died_at for each in at_once] == sorted(each.died_at for each in at_once)
+    for window in (1, 3, 8, 9, 31):
+        assert await chosen(pool, PairFilter(handler="first"), window=window) == at_once
 
 
 async def _pairs_of_all_kinds(pool):
@@ -420,7 +427,7 @@ async def test_a_discarded_pair_stays_as_a_trace_and_a_later_copy_does_not_run(s
     assert await discarded(pool) == Discarded(1, 1)
 
     assert await list_dead(pool) == []
-    assert await choose_dead(pool, ALL_PAIRS) == []
+    assert await chosen(pool) == []
     assert await pool.fetchval("SELECT count(*) FROM held") == 0
     (found,) = await trace(pool, record.envelope.id)
     assert (found.state, found.handlers[0].state) == ("dead", "discarded")
@@ -528,8 +535,8 @@ async def test_the_canary_fails_and_the_rest_stays_dead(settings, pool):
 
 async def test_a_canary_that_no_worker_runs_has_not_gone_well(settings, pool):
     await killed(settings, pool, 2)
-    chosen = await choose_dead(pool, ALL_PAIRS)
-    moved = [pair async for batch in redrive(pool, chosen[:1]) for pair in batch]
+    dead = choose_dead(pool, await count_dead(pool))
+    moved = [pair async for batch in redrive(pool, dead, most=1) for pair in batch]
 
     assert await ended(pool, moved, within_s=0) == Outcomes(waiting=1)
     assert not Outcomes(waiting=1).is_good
@@ -559,7 +566,9 @@ async def test_the_commands_ask_count_and_show(settings, pool):
     (record, _), _ = await killed(settings, pool, 2)
 
     code, output, _ = await levelgate(settings, "dead", "redrive", "--error", "Permanent", "--dry-run", "--json")
-    assert orjson.loads(output) == [{"handler": "switch", "type": "ContactCreate", "error": "Permanent", "pairs": 2}]
+    assert orjson.loads(output) == [
+        {"run": "live", "handler": "switch", "type": "ContactCreate", "error": "Permanent", "pairs": 2}
+    ]
     code, output, _ = await levelgate(settings, "dead", "list", "--since", "2h", record.envelope.id)
     assert record.envelope.id in output
     for verb in ("redrive", "discard"):

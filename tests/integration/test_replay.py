@@ -11,10 +11,8 @@ from aiokafka.structs import TopicPartition
 
 from levelgate import Permanent
 from levelgate.broker import client_options
-from processors.dead_letters import choose_dead, list_dead
-from processors.filters import ALL_PAIRS
+from processors.dead_letters import list_dead
 from processors.parking import list_parked
-from processors.redrive import redrive
 from processors.replays import table
 from processors.replays.cursor import Cursor, Gap
 from processors.replays.reading import frozen, selected
@@ -24,6 +22,7 @@ from processors.replays.table import Busy, Outcomes, Overtaken
 from processors.replays.topics import NoSuchPartition
 from schemas.errors import InstallationMissing
 from schemas.topics import Topics
+from tests.support.dead_letters import redriven
 from tests.support.deliveries import delivery, publish
 from tests.support.eventually import eventually
 from tests.support.kafka_records import published
@@ -317,7 +316,7 @@ async def test_a_dead_letter_of_a_cancelled_replay_runs_when_somebody_redrives_i
         await ended(pool, run, 1)
         await table.change(pool, run, "cancel")
         await eventually(lambda: "replay_cancelled" in caplog.text)  # the worker knows of it
-        assert [batch async for batch in redrive(pool, await choose_dead(pool, ALL_PAIRS))]
+        assert await redriven(pool)
         await eventually(lambda: table.outcomes(pool, [run]), lambda seen: seen[run] == Outcomes(done=1))
 
     assert len(runs.by_replay[run]) == 2

@@ -1,17 +1,17 @@
 """What `dead redrive` and `dead discard` share: what they are about to move, shown before anybody is asked."""
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from levelgate.cli.output import print_json, print_table
 from levelgate.cli.pairs import is_empty
+from schemas.errors import LevelgateError
 
 if TYPE_CHECKING:
+    from processors.dead_letters import Counted
     from processors.filters import PairFilter
-    from processors.redrive import DeadPair
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -20,7 +20,7 @@ def moving_options(command: Command) -> Command:
     """Give a command the options that go before something is moved."""
     options = [
         click.option("--all", "everything", is_flag=True, help="All of them; needed where nothing else chooses."),
-        click.option("--dry-run", is_flag=True, help="Only print how many there are, by handler, type and error."),
+        click.option("--dry-run", is_flag=True, help="Only print how many there are, by run, handler, type and error."),
         click.option("--yes", is_flag=True, help="Don't ask."),
     ]
     for option in reversed(options):
@@ -36,45 +36,40 @@ def check_chosen(chosen: "PairFilter", *, everything: bool) -> None:
         )
 
 
-def choose(chosen: "PairFilter") -> "list[DeadPair]":
-    """Read the dead pairs that fit."""
+def count(chosen: "PairFilter") -> "Counted":
+    """Count the dead pairs that fit."""
     from levelgate.cli.connections import open_pool, run
-    from processors.dead_letters import choose_dead
+    from processors.dead_letters import count_dead
     from schemas.settings import Settings
 
-    async def read(settings: Settings) -> "list[DeadPair]":
+    async def read(settings: Settings) -> "Counted":
         async with open_pool(settings) as pool:
-            return await choose_dead(pool, chosen)
+            return await count_dead(pool, chosen)
 
-    return run(read)
+    try:
+        return run(read)
+    except TimeoutError:
+        raise LevelgateError("Postgres did not count them in time: choose fewer, as by --since") from None
 
 
-def confirm(pairs: "Sequence[DeadPair]", question: str, *, yes: bool, as_json: bool) -> None:
-    """Ask, the counts shown first, unless there is nothing to move or `--yes` was given; end the command on a no.
+def confirm(counted: "Counted", question: str, *, yes: bool, as_json: bool) -> None:
+    """Ask, the counts shown first, unless `--yes` was given; end the command on a no.
 
     No loop runs meanwhile: Ctrl-C is an answer too.
     """
-    if not pairs or yes:
+    if yes:
         return
     if not as_json:
-        show_counts(pairs, as_json=False)
+        show_counts(counted, as_json=False)
     click.confirm(question, abort=True, err=True)
 
 
-def counted(pairs: "Sequence[DeadPair]") -> list[dict[str, object]]:
-    """Return how many pairs there are by handler, type and error, the most first."""
-    counts = Counter((each.pair.handler, each.type, each.error) for each in pairs)
-    return [
-        {"handler": handler, "type": type_, "error": error, "pairs": count}
-        for (handler, type_, error), count in counts.most_common()
-    ]
-
-
-def show_counts(pairs: "Sequence[DeadPair]", *, as_json: bool) -> None:
-    """Print the counts as a dry run's result."""
+def show_counts(counted: "Counted", *, as_json: bool) -> None:
+    """Print how many pairs there are by run, handler, type and error: a dry run's result."""
     if as_json:
-        print_json(counted(pairs))
+        print_json(counted.counts)
         return
-    rows = [list(row.values()) for row in counted(pairs)]
-    rows += [["all", None, None, len(pairs)]] if rows else []
-    print_table(("handler", "type", "last error", "pairs"), rows, empty="nothing is dead that fits", totals=True)
+    rows = [(each.handler, each.type, each.error, each.run, each.pairs) for each in counted.counts]
+    rows += [("all", "", "", "", counted.pairs)] if rows else []
+    columns = ("handler", "type", "last error", "run", "pairs")
+    print_table(columns, rows, empty="nothing is dead that fits", totals=True)

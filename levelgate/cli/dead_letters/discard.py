@@ -1,18 +1,18 @@
 """`levelgate dead discard`."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
 
-from levelgate.cli.dead_letters.choosing import check_chosen, choose, confirm, moving_options, show_counts
+from levelgate.cli.dead_letters.choosing import check_chosen, confirm, count, moving_options, show_counts
 from levelgate.cli.lazy import example
 from levelgate.cli.output import Reporter, json_option, print_json
 from levelgate.cli.pairs import pair_filters
 
 if TYPE_CHECKING:
+    from processors.dead_letters import Counted
     from processors.filters import PairFilter
-    from processors.redrive import DeadPair, Discarded
+    from processors.redrive import Discarded
     from schemas.settings import Settings
 
 
@@ -36,27 +36,29 @@ def command(*, chosen: "PairFilter", everything: bool, dry_run: bool, yes: bool,
     later copy of the delivery does not run.
     """
     check_chosen(chosen, everything=everything)
-    pairs = choose(chosen)
+    counted = count(chosen)
     if dry_run:
-        show_counts(pairs, as_json=as_json)
+        show_counts(counted, as_json=as_json)
         return
-    confirm(pairs, f"Discard these {len(pairs)} for good?", yes=yes, as_json=as_json)
-    total = _discard(pairs)
+    if counted.pairs:
+        confirm(counted, f"Discard these {counted.pairs} for good?", yes=yes, as_json=as_json)
+    total = _discard(counted)
     if as_json:
         print_json(total)
     else:
         click.echo(f"{total.pairs} dead letters discarded, and the bodies of {total.bodies} deliveries")
 
 
-def _discard(pairs: "Sequence[DeadPair]") -> "Discarded":
+def _discard(counted: "Counted") -> "Discarded":
     from levelgate.cli.connections import open_pool, run
+    from processors.dead_letters import choose_dead
     from processors.redrive import Discarded, discard
 
     async def act(settings: "Settings") -> Discarded:
         total = Discarded(0, 0)
         async with open_pool(settings) as pool:
-            with Reporter().progress("dead letters discarded", len(pairs)) as advance:
-                async for batch in discard(pool, pairs):
+            with Reporter().progress("dead letters discarded", counted.pairs) as advance:
+                async for batch in discard(pool, choose_dead(pool, counted)):
                     total = Discarded(total.pairs + batch.pairs, total.bodies + batch.bodies)
                     advance(total.pairs)
         return total

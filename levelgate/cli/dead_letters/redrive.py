@@ -1,20 +1,21 @@
 """`levelgate dead redrive`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import click
 
-from levelgate.cli.dead_letters.choosing import check_chosen, choose, confirm, moving_options, show_counts
+from levelgate.cli.dead_letters.choosing import check_chosen, confirm, count, moving_options, show_counts
 from levelgate.cli.lazy import example
 from levelgate.cli.output import Reporter, json_option, print_json
 from levelgate.cli.pairs import pair_filters
 from schemas.errors import LevelgateError
 
 if TYPE_CHECKING:
+    from processors.dead_letters import Counted
     from processors.filters import PairFilter
     from processors.pairs import Pair
-    from processors.redrive import DeadPair, Outcomes
+    from processors.redrive import Outcomes
     from schemas.settings import Settings
 
 
@@ -61,53 +62,63 @@ def command(
     asking.
     """
     check_chosen(chosen, everything=everything)
-    pairs = choose(chosen)
+    counted = count(chosen)
     if dry_run:
-        show_counts(pairs, as_json=as_json)
+        show_counts(counted, as_json=as_json)
         return
     reporter = Reporter()
-    able = [each for each in pairs if each.can_run]
-    if len(able) < len(pairs):
-        reporter.say(f"{len(pairs) - len(able)} can't run: no receiver wrote them; look, then discard them")
-    confirm(
-        able, f"Run {'the first ' if first else ''}{first or 'all'} of {len(able)} again?", yes=yes, as_json=as_json
-    )
+    able = counted.able
+    if able < counted.pairs:
+        reporter.say(f"{counted.pairs - able} can't run: no receiver wrote them; look, then discard them")
+    if able:
+        question = f"Run {'the first ' if first else ''}{first or 'all'} of {able} again?"
+        confirm(counted, question, yes=yes, as_json=as_json)
 
     canary: Outcomes | None = None
     redriven, rest = 0, able
     if first is not None and able:
-        moved, rest = _move(able[:first], reporter, "the first ones redriven"), able[first:]
-        redriven = len(moved)
+        moved: list[Pair] = []
+        redriven = _move(counted, reporter, "the first ones redriven", most=min(first, able), told=moved.extend)
+        rest = max(able - first, 0)
         if not moved:
             raise LevelgateError("the first ones were moved by somebody else meanwhile: nothing was done, run it again")
         canary = _follow(moved, reporter, within_s=within_s)
-    if canary is None or canary.is_good:
+    if rest and (canary is None or canary.is_good):
         if canary is not None:
-            confirm(rest, f"All of the first are done. Run the other {len(rest)} too?", yes=yes, as_json=True)
-        if rest:
-            redriven += len(_move(rest, reporter, "dead letters redriven"))
+            confirm(counted, f"All of the first are done. Run the other {rest} too?", yes=yes, as_json=True)
+        redriven += _move(counted, reporter, "dead letters redriven", most=rest)
     if as_json:
-        print_json({"chosen": len(able), "redriven": redriven, "first": canary})
+        print_json({"chosen": able, "redriven": redriven, "first": canary})
     else:
-        click.echo(f"{redriven} of {len(able)} redriven: `levelgate parked` shows those that have not ended")
+        click.echo(f"{redriven} of {able} redriven: `levelgate parked` shows those that have not ended")
     if canary is not None and not canary.is_good:
         raise LevelgateError(
-            f"of the first {first}, {_told(canary)}: the rest, {len(rest)}, stays dead; `levelgate dead show` tells why"
+            f"of the first {first}, {_told(canary)}: the rest, {rest}, stays dead; `levelgate dead show` tells why"
         )
 
 
-def _move(pairs: "Sequence[DeadPair]", reporter: Reporter, text: str) -> "list[Pair]":
+def _move(
+    counted: "Counted",
+    reporter: Reporter,
+    text: str,
+    *,
+    most: int,
+    told: "Callable[[list[Pair]], None]" = lambda _moved: None,
+) -> int:
+    """Redrive the first so many; return how many were moved, and tell which, batch by batch."""
     from levelgate.cli.connections import open_pool, run
+    from processors.dead_letters import choose_dead
     from processors.redrive import redrive
 
-    async def move(settings: "Settings") -> "list[Pair]":
-        moved: list[Pair] = []
+    async def move(settings: "Settings") -> int:
+        redriven = 0
         async with open_pool(settings) as pool:
-            with reporter.progress(text, len(pairs)) as advance:
-                async for batch in redrive(pool, pairs):
-                    moved += batch
-                    advance(len(moved))
-        return moved
+            with reporter.progress(text, most) as advance:
+                async for batch in redrive(pool, choose_dead(pool, counted), most=most):
+                    told(batch)
+                    redriven += len(batch)
+                    advance(redriven)
+        return redriven
 
     return run(move)
 
