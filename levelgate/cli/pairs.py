@@ -79,3 +79,8 @@ def is_empty(chosen: "PairFilter") -> bool:
     from processors.filters import ALL_PAIRS
 
     return chosen == ALL_PAIRS
+
+
+def nothing(state: str, chosen: "PairFilter") -> str:
+    """Return the sentence for pairs of a state (dead, parked) of which a filter lets none pass."""
+    return f"nothing is {state}" if is_empty(chosen) else f"nothing is {state} that fits"

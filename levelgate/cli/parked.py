@@ -6,7 +6,7 @@ import click
 
 from levelgate.cli.lazy import example
 from levelgate.cli.output import json_option, print_json, print_table
-from levelgate.cli.pairs import last_error, limit_option, pair_filters
+from levelgate.cli.pairs import last_error, limit_option, nothing, pair_filters
 
 if TYPE_CHECKING:
     from processors.filters import PairFilter
@@ -58,5 +58,5 @@ def command(*, chosen: "PairFilter", most: int, as_json: bool) -> None:
             )
             for p in pairs
         ],
-        empty="nothing is parked",
+        empty=nothing("parked", chosen),
     )

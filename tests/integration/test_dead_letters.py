@@ -441,6 +441,21 @@ async def test_a_discarded_pair_stays_as_a_trace_and_a_later_copy_does_not_run(s
     assert len(switch.runs) == 1
 
 
+async def test_an_id_that_is_not_dead_is_an_error_and_a_filter_that_nothing_fits_says_so(settings, pool):
+    (record,), _ = await killed(settings, pool, 1)
+
+    for arguments in (["redrive", "--yes"], ["redrive", "--dry-run"], ["discard", "--yes"]):
+        code, output, errors = await levelgate(settings, "dead", *arguments, record.envelope.id, "mistyped")
+        assert (code, output) == (1, "")
+        assert "levelgate trace mistyped" in errors
+        code, output, errors = await levelgate(settings, "dead", *arguments, "--handler", "mistyped")
+        assert (code, output, errors) == (0, "nothing is dead that fits\n", "")
+    for listing in (["dead", "list"], ["parked"]):
+        code, output, _ = await levelgate(settings, *listing, "mistyped")
+        assert (code, output) == (0, f"nothing is {'dead' if listing[0] == 'dead' else 'parked'} that fits\n")
+    assert (await count_dead(pool)).pairs == 1
+
+
 async def test_a_discarded_letter_of_a_replay_does_not_hide_the_live_ones_body(settings, pool):
     (record,), _ = await killed(settings, pool, 1)
     of_a_replay = '{"run": "replay-1", "discarded_at": "2026-11-24"}'

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from levelgate.cli.output import print_json, print_table
-from levelgate.cli.pairs import is_empty
+from levelgate.cli.pairs import is_empty, nothing
 from schemas.errors import LevelgateError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def check_chosen(chosen: "PairFilter", *, everything: bool) -> None:
 
 
 def count(chosen: "PairFilter") -> "Counted":
-    """Count the dead pairs that fit."""
+    """Count the dead pairs that fit; an id that has none of them is most likely mistyped, and an error."""
     from levelgate.cli.connections import open_pool, run
     from processors.dead_letters import count_dead
     from schemas.settings import Settings
@@ -47,9 +47,16 @@ def count(chosen: "PairFilter") -> "Counted":
             return await count_dead(pool, chosen)
 
     try:
-        return run(read)
+        counted = run(read)
     except TimeoutError:
         raise LevelgateError("Postgres did not count them in time: choose fewer, as by --since") from None
+    if unknown := [each for each in chosen.deliveries if each not in counted.deliveries]:
+        more = f" and of {len(unknown) - 1} more" if len(unknown) > 1 else ""
+        raise LevelgateError(
+            f"no dead letter of {unknown[0]}{more} that fits, nothing was done: `levelgate trace {unknown[0]}` shows "
+            "what became of it, `levelgate dead list` what is dead"
+        )
+    return counted
 
 
 def confirm(counted: "Counted", question: str, *, yes: bool, as_json: bool) -> None:
@@ -72,4 +79,4 @@ def show_counts(counted: "Counted", *, as_json: bool) -> None:
     rows = [(each.handler, each.type, each.error, each.run, each.pairs) for each in counted.counts]
     rows += [("all", "", "", "", counted.pairs)] if rows else []
     columns = ("handler", "type", "last error", "run", "pairs")
-    print_table(columns, rows, empty="nothing is dead that fits", totals=True)
+    print_table(columns, rows, empty=nothing("dead", counted.chosen), totals=True)

@@ -37,7 +37,7 @@ def command(*, chosen: "PairFilter", everything: bool, dry_run: bool, yes: bool,
     """
     check_chosen(chosen, everything=everything)
     counted = count(chosen)
-    if dry_run:
+    if dry_run or not (counted.pairs or as_json):
         show_counts(counted, as_json=as_json)
         return
     if counted.pairs:

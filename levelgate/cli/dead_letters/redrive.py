@@ -63,7 +63,7 @@ def command(
     """
     check_chosen(chosen, everything=everything)
     counted = count(chosen)
-    if dry_run:
+    if dry_run or not (counted.pairs or as_json):
         show_counts(counted, as_json=as_json)
         return
     reporter = Reporter()
