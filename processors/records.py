@@ -26,7 +26,7 @@ def read(record: ConsumerRecord) -> Record:
         envelope = None
     if envelope is None:
         envelope = Envelope(
-            id=DeliveryId(f"{record.topic}-{record.partition}-{record.offset}"),
+            id=broken_id(record),
             type="broken",
             app=AppName("-"),
             tenant=NO_TENANT,
@@ -34,6 +34,11 @@ def read(record: ConsumerRecord) -> Record:
             reason=BROKEN,
         )
     return Record(envelope, record.topic, record.partition, record.offset, headers, body)
+
+
+def broken_id(record: ConsumerRecord) -> DeliveryId:
+    """Return the delivery id that a record has if its own can't be read."""
+    return DeliveryId(f"{record.topic}-{record.partition}-{record.offset}")
 
 
 def is_broken(record: Record) -> bool:

@@ -27,25 +27,29 @@ def command(*, delivery_id: str, app: str | None, as_json: bool) -> None:
     """Show one delivery's way: received, published, handled, and which API calls that took.
 
     DELIVERY_ID is the `id` of the receiver's answer. A delivery that no worker has read yet is looked for in the
-    topics' last 15 minutes, and shown as accepted.
+    topics' last 15 minutes, the newest first, and shown as accepted.
     """
     from levelgate.cli.connections import kafka_errors, open_pool, run
     from processors import deliveries
-    from processors.recent import find_recent
+    from processors.recent import NotLookedThrough, find_recent
     from schemas.settings import Settings
 
     async def find(settings: Settings) -> "list[Trace]":
+        recent, unknown = None, LevelgateError("unknown delivery")
         async with open_pool(settings) as pool:
             if found := await deliveries.trace(pool, delivery_id, app=app):
                 return found
-            with kafka_errors(settings.kafka):
-                recent = await find_recent(settings.kafka, settings.receiver.max_body_bytes, delivery_id, app=app)
+            try:
+                with kafka_errors(settings.kafka):
+                    recent = await find_recent(settings.kafka, settings.receiver.max_body_bytes, delivery_id, app=app)
+            except NotLookedThrough as error:
+                unknown = error
             # A worker may have read it between the two looks.
-            return await deliveries.trace(pool, delivery_id, app=app) or ([recent] if recent else [])
+            if found := await deliveries.trace(pool, delivery_id, app=app) or ([recent] if recent else []):
+                return found
+        raise unknown
 
     found = run(find)
-    if not found:
-        raise LevelgateError("unknown delivery")
     if len(found) > 1:
         raise LevelgateError(f"several apps have this delivery: add --app {'|'.join(each.app for each in found)}")
     if as_json:

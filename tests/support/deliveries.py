@@ -40,11 +40,14 @@ def delivery(
     return Record(envelope, topic, -1, -1, to_headers(envelope), orjson.dumps(content))
 
 
-async def publish(kafka: Kafka, deliveries: Iterable[Record]) -> None:
-    """Put deliveries into Kafka, in their order."""
+async def publish(kafka: Kafka, deliveries: Iterable[Record], *, at: datetime | None = None) -> None:
+    """Put deliveries into Kafka, in their order; `at`: as if published then."""
+    timestamp_ms = int(at.timestamp() * 1000) if at else None
     async with AIOKafkaProducer(**client_options(kafka), acks="all", enable_idempotence=True) as producer:
         futures = [
-            await producer.send(each.topic, each.body, key=each.envelope.key, headers=each.headers)
+            await producer.send(
+                each.topic, each.body, key=each.envelope.key, headers=each.headers, timestamp_ms=timestamp_ms
+            )
             for each in deliveries
         ]
         for future in futures:
