@@ -24,6 +24,8 @@ class HandlerTrace(msgspec.Struct, frozen=True):
     """done, parked, dead, or discarded: dead, and given up for good by an operator."""
     attempts: int
     last_error: str | None
+    run: str = LIVE
+    """`live`, or the id of the replay in which it became of the pair."""
 
 
 class Trace(msgspec.Struct, frozen=True):
@@ -41,6 +43,8 @@ class Trace(msgspec.Struct, frozen=True):
     reason: str | None = None
     handlers: tuple[HandlerTrace, ...] = ()
     api_calls: tuple[ApiCall, ...] = ()
+    replays: tuple[HandlerTrace, ...] = ()
+    """What became of its pairs in replays; state, handlers and calls are the live run's alone."""
 
 
 async def trace(pool: Pool, delivery: str, *, app: str | None = None) -> list[Trace]:
@@ -57,9 +61,11 @@ async def trace(pool: Pool, delivery: str, *, app: str | None = None) -> list[Tr
 
 
 async def _trace(pool: Pool, row: Any) -> Trace:  # noqa: ANN401 -- a row of find
-    pairs = await fetch(_SQL.pairs(pool, app=row["app"], id=row["id"], run=row["run"]))
-    handlers = sorted((_handler(pair) for pair in pairs), key=lambda h: (h.element, h.name))
-    calls = [call for pair in pairs for call in msgspec.json.decode(pair["calls"], type=list[ApiCall])]
+    pairs = await fetch(_SQL.pairs(pool, app=row["app"], tenant=row["tenant"], id=row["id"]))
+    ended = sorted((_handler(pair) for pair in pairs), key=lambda h: (h.run, h.element, h.name))
+    handlers = [each for each in ended if each.run == LIVE]
+    live = [pair["calls"] for pair in pairs if pair["run"] == LIVE]
+    calls = [call for each in live for call in msgspec.json.decode(each, type=list[ApiCall])]
     return Trace(
         id=row["id"],
         app=row["app"],
@@ -73,13 +79,14 @@ async def _trace(pool: Pool, row: Any) -> Trace:  # noqa: ANN401 -- a row of fin
         reason=row["quarantine_reason"],
         handlers=tuple(handlers),
         api_calls=tuple(calls),
+        replays=tuple(each for each in ended if each.run != LIVE),
     )
 
 
 def _handler(pair: Any) -> HandlerTrace:  # noqa: ANN401 -- a row of pairs
     failures = msgspec.json.decode(pair["errors"], type=list[Failure]) if pair["errors"] else []
     last = f"{failures[-1].error}: {failures[-1].message}" if failures else None
-    return HandlerTrace(pair["handler"], pair["element"], pair["state"], pair["attempts"], last)
+    return HandlerTrace(pair["handler"], pair["element"], pair["state"], pair["attempts"], last, pair["run"])
 
 
 def _state(row: Any, handlers: Sequence[HandlerTrace]) -> State:  # noqa: ANN401 -- a row of find

@@ -5,16 +5,16 @@ FROM delivery
 WHERE id = :id AND (CAST(:app AS text) IS NULL OR app = :app)
 ORDER BY received_at, record_offset;
 
--- name: pairs(app, id, run)
--- What became of each of its pairs.
-SELECT handler, element, 'done' AS state, attempts, NULL AS errors, calls FROM handled
-WHERE app = :app AND delivery = :id AND run = :run
+-- name: pairs(app, tenant, id)
+-- What became of each of its pairs, in all runs. Parked and dead ones are found by the beginning of their keys.
+SELECT run, handler, element, 'done' AS state, attempts, NULL AS errors, calls FROM handled
+WHERE app = :app AND tenant = :tenant AND delivery = :id
 UNION ALL
-SELECT handler, element, 'parked', attempts, errors, calls FROM parked
-WHERE app = :app AND delivery = :id AND run = :run
+SELECT run, handler, element, 'parked', attempts, errors, calls FROM parked
+WHERE app = :app AND tenant = :tenant AND delivery = :id
 UNION ALL
-SELECT handler, element, CASE WHEN discarded_at IS NULL THEN 'dead' ELSE 'discarded' END, attempts, errors, calls FROM dead
-WHERE app = :app AND delivery = :id AND run = :run;
+SELECT run, handler, element, CASE WHEN discarded_at IS NULL THEN 'dead' ELSE 'discarded' END, attempts, errors, calls FROM dead
+WHERE app = :app AND tenant = :tenant AND delivery = :id;
 
 -- name: states(ids)
 -- How many of some deliveries have a row, and in what state their pairs are.

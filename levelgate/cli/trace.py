@@ -24,7 +24,7 @@ levelgate trace 6f0c1d2e-3a4b-4596-8778-695a00000001 --json
 @click.option("--app", help="The app it was sent to, where several have a delivery of this id.")
 @json_option
 def command(*, delivery_id: str, app: str | None, as_json: bool) -> None:
-    """Show one delivery's way: received, published, handled, and which API calls that took.
+    """Show one delivery's way: received, published, handled, and which API calls that took; its replays' runs too.
 
     DELIVERY_ID is the `id` of the receiver's answer. A delivery that no worker has read yet is looked for in the
     topics' last 15 minutes, the newest first, and shown as accepted.
@@ -64,15 +64,15 @@ def _show(trace: "Trace") -> None:
         click.echo(f"in quarantine: {trace.reason}")
     click.echo(f"received at {cell(trace.received_at)}")
     click.echo(f"published to {trace.topic}, partition {trace.partition}, offset {trace.offset}")
-    if trace.handlers:
+    if trace.state == "handled" and not trace.handlers:
+        click.echo("no handler is registered for it")
+    if pairs := trace.handlers + trace.replays:
         click.echo()
         print_table(
-            ("handler", "element", "state", "attempts", "last error"),
-            [(each.name, each.element, each.state, each.attempts, each.last_error) for each in trace.handlers],
+            ("handler", "element", "run", "state", "attempts", "last error"),
+            [(each.name, each.element, each.run, each.state, each.attempts, each.last_error) for each in pairs],
             empty="",
         )
-    elif trace.state == "handled":
-        click.echo("no handler is registered for it")
     if trace.api_calls:
         click.echo()
         print_table(

@@ -469,6 +469,26 @@ async def test_a_discarded_letter_of_a_replay_does_not_hide_the_live_ones_body(s
     assert "deleted" in replayed
 
 
+async def test_a_trace_tells_what_became_of_the_delivery_in_replays_apart(settings, pool):
+    async def greet(_event, ctx):
+        if ctx.delivery.replay_id:
+            raise Permanent("not again")
+
+    record = delivery(settings.kafka)
+    again = delivery(settings.kafka, id=record.envelope.id, replay_id="replay-1")
+    await publish(settings.kafka, [record, again])
+    async with working(settings, handler(greet)):
+        await eventually(lambda: list_dead(pool))
+        await until(pool, record, "handled")
+
+    (found,) = await trace(pool, record.envelope.id)
+    assert [(each.name, each.run, each.state) for each in found.handlers] == [("greet", "live", "done")]
+    assert [(each.name, each.run, each.state) for each in found.replays] == [("greet", "replay-1", "dead")]
+    code, output, _ = await levelgate(settings, "trace", record.envelope.id)
+    assert code == 0
+    assert "replay-1" in output
+
+
 async def test_a_body_goes_when_nobody_needs_it_any_more(settings, pool):
     async def one(event, ctx):
         raise Permanent("one")

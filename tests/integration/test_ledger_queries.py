@@ -3,11 +3,12 @@
 import json
 from datetime import UTC, datetime, timedelta
 
-from processors import dead_letters, ledger
+from processors import dead_letters, deliveries, ledger
 from processors.sql import queries
 
 LEDGER = queries(ledger.__file__)
 DEAD_LETTERS = queries(dead_letters.__file__)
+DELIVERIES = queries(deliveries.__file__)
 
 EXPLAIN = "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) "
 LINES, DEEP = 200, 25
@@ -23,7 +24,7 @@ FROM generate_series(1, CAST($1 AS integer) * CAST($2 AS integer)) AS n
 BURY = """
 INSERT INTO dead (app, tenant, delivery, run, handler, element, group_id, topic, partition, record_offset, entity, type,
     attempts, errors, calls, died_at)
-SELECT 'demo', 'location-1', 'delivery-' || n, 'live', 'greet', 0, 'workers', 'contact', 0, n, 'contact-1',
+SELECT 'demo', 'location-' || n % 1000, 'delivery-' || n, 'live', 'greet', 0, 'workers', 'contact', 0, n, 'contact-1',
     'ContactCreate', 5, '[]', '[]', CAST($1 AS timestamptz) + n * interval '1 second'
 FROM generate_series(1, CAST($2 AS integer)) AS n
 """
@@ -66,3 +67,11 @@ async def test_a_window_of_dead_letters_reads_none_outside_of_it(pool):
     # All that is dead lies in some hundred pages.
     assert until == since + timedelta(seconds=window)
     assert for_the_end + for_the_pairs < 60
+
+
+async def test_a_trace_looks_its_pairs_up_whatever_their_run(pool):
+    await pool.execute(BURY, datetime.now(UTC), 20_000)
+    await pool.execute("INSERT INTO handled SELECT died_at, app, tenant, delivery, run, handler, 0, 1, '[]' FROM dead")
+    await pool.execute(PARK, LINES, DEEP)
+
+    assert await blocks_read(pool, DELIVERIES.pairs.sql, "demo", "location-7", "delivery-1007") < 30
