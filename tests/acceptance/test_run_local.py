@@ -47,8 +47,8 @@ def _assert_all_handled(summary):
 
 
 def _nothing_is_left(stack):
+    # Its ports are not looked at: by now another test's broker may have been given one of them.
     assert stack.left_running() == []
-    assert stack.open_ports() == []
 
 
 class TestRunLocal:
