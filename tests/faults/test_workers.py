@@ -5,8 +5,7 @@ import signal
 import asyncpg
 import pytest
 
-from processors.deliveries import states
-from tests.support.deliveries import delivery, publish
+from tests.support.deliveries import delivery, publish, until
 from tests.support.eventually import eventually
 from tests.support.recording_handlers import GATE, TABLE
 from tests.support.worker_processes import owners, until_owned_by_another, worker_process
@@ -19,15 +18,6 @@ pytestmark = pytest.mark.expected_errors("^aiokafka")
 async def settings(settings, pool):
     await pool.execute(TABLE)
     return quick(settings, group=f"workers-of-{settings.kafka.topic_prefix}", concurrency=20)
-
-
-async def all_handled(pool, records, within_s=60):
-    ids = [r.envelope.id for r in records]
-    await eventually(
-        lambda: states(pool, ids),
-        lambda seen: len(seen) == len(ids) and set(seen.values()) == {"handled"},
-        within_s=within_s,
-    )
 
 
 async def runs_of(pool):
@@ -55,10 +45,10 @@ async def test_a_frozen_worker_that_wakes_up_runs_and_writes_nothing_that_is_ano
         await until_owned_by_another(pool, settings.worker.group, before)
         await eventually(lambda: runs_of(pool), lambda runs: runs[gated.envelope.id] >= 2, within_s=40)
         await gate.close()
-        await all_handled(pool, [gated])
+        await until(pool, [gated], "handled", within_s=60)
         sleeper.send(signal.SIGCONT)
         await publish(settings.kafka, after)
-        await all_handled(pool, after)
+        await until(pool, after, "handled", within_s=60)
         # It is back in the group, with partitions of its own again.
         await eventually(lambda: owners(pool, settings.worker.group), lambda now: len(now) == 2, within_s=40)
         assert sleeper.is_alive

@@ -5,15 +5,11 @@ import random
 
 import pytest
 
-from levelgate import on
 from levelgate.broker import partition_of
-from levelgate.events import ContactCreate
-from processors.deliveries import states
 from processors.parking import list_parked
-from processors.registry import handler_of
-from tests.support.deliveries import delivery, publish
+from tests.support.deliveries import delivery, publish, until
 from tests.support.eventually import eventually
-from tests.support.workers import committed, quick, working
+from tests.support.workers import committed, handler, quick, working
 
 # aiokafka logs each step of finding its coordinator and of rejoining as an error.
 pytestmark = pytest.mark.expected_errors("^aiokafka")
@@ -45,10 +41,7 @@ class Noting:
         async def relaxed(event, ctx):
             await self._run("relaxed", event, ctx)
 
-        return [
-            handler_of(on(ContactCreate, name="strict")(strict), built_in=False),
-            handler_of(on(ContactCreate, name="relaxed", ordering="relaxed")(relaxed), built_in=False),
-        ]
+        return [handler(strict), handler(relaxed, ordering="relaxed")]
 
     async def _run(self, name, event, ctx):
         if ctx.delivery.tenant == "flood":
@@ -68,15 +61,6 @@ def neighbour(settings) -> str:
 def flood(settings, count, entities=15):
     rng = random.Random(7)
     return [delivery(settings.kafka, tenant="flood", entity=f"c-{rng.randrange(entities)}") for _ in range(count)]
-
-
-async def handled(pool, records, within_s=60):
-    ids = [r.envelope.id for r in records]
-    await eventually(
-        lambda: states(pool, ids),
-        lambda seen: len(seen) == len(ids) and set(seen.values()) == {"handled"},
-        within_s=within_s,
-    )
 
 
 def assert_once_and_in_order(noting, records):
@@ -100,7 +84,7 @@ async def test_nobody_behind_a_flood_waits_for_it_and_its_order_holds(settings, 
     single = delivery(settings.kafka, tenant=neighbour(settings))
     await publish(settings.kafka, [*first, single])
     async with working(settings, *noting.handlers()):
-        await handled(pool, [single])
+        await until(pool, [single], "handled")
         assert not {i for _, i in noting.runs["strict"]} & {r.envelope.id for r in first}
         backlog = [p for p in await list_parked(pool, most=1000) if p["reason"] == "backlog"]
         assert len(backlog) >= 2 * (300 - 2 * BOUND)
@@ -108,7 +92,7 @@ async def test_nobody_behind_a_flood_waits_for_it_and_its_order_holds(settings, 
         later = flood(settings, 40)
         await publish(settings.kafka, later)
         noting.gate.set()
-        await handled(pool, [*first, *later])
+        await until(pool, [*first, *later], "handled")
         await eventually(lambda: committed(settings), lambda n: n == 341, within_s=30)
 
     assert_once_and_in_order(noting, [*first, *later])
@@ -128,7 +112,7 @@ async def test_a_flood_of_copies_runs_each_delivery_once(settings, pool):
         await publish(settings.kafka, copied)
         await eventually(lambda: list_parked(pool, most=1000), lambda p: len(p) >= 2 * (120 - 2 * BOUND), within_s=30)
         noting.gate.set()
-        await handled(pool, records)
+        await until(pool, records, "handled")
         await eventually(lambda: committed(settings), lambda n: n == len(copied) + 1, within_s=30)
         await eventually(lambda: list_parked(pool), lambda parked: parked == [], within_s=30)
 
@@ -149,7 +133,7 @@ async def test_a_backlog_outlives_its_worker_and_stays_in_order(settings, pool):
     assert before.runs == {"strict": [], "relaxed": []}
     after.gate.set()
     async with working(settings, *after.handlers()):
-        await handled(pool, records)
+        await until(pool, records, "handled")
 
     assert_once_and_in_order(after, records)
     assert await list_parked(pool) == []
@@ -166,8 +150,7 @@ async def test_what_follows_a_coalesced_run_is_not_parked_while_it_runs(settings
 
     records = [delivery(settings.kafka, tenant="flood") for _ in range(60)]
     await publish(settings.kafka, records[:1])
-    handler = handler_of(on(ContactCreate, name="folding", coalesce=True)(folding), built_in=False)
-    async with working(settings, handler) as worker:
+    async with working(settings, handler(folding, coalesce=True)) as worker:
 
         def read():
             labels = {"app": "demo", "family": "contact"}
@@ -181,7 +164,7 @@ async def test_what_follows_a_coalesced_run_is_not_parked_while_it_runs(settings
         await publish(settings.kafka, records[16:])
         await eventually(lambda: read() == 60, within_s=30)
         gates[1].set()
-        await handled(pool, records)
+        await until(pool, records, "handled")
         await eventually(lambda: list_parked(pool), lambda parked: parked == [], within_s=30)
 
     rows = await pool.fetch("SELECT delivery, count(*) AS rows FROM handled GROUP BY 1 HAVING count(*) > 1")

@@ -6,19 +6,19 @@ import msgspec
 import pytest
 from pydantic import SecretStr
 
-from levelgate import Permanent, on
+from levelgate import Permanent
 from levelgate.highlevel.oauth import Grant
-from processors.deliveries import states, trace
+from processors.deliveries import trace
 from processors.handlers import contact
 from processors.pairs import History
 from processors.parking import DuePair, Parking, list_parked
-from processors.registry import handler_of, marked
+from processors.registry import marked
 from schemas.errors import InstallationMissing
 from schemas.ids import AppName, CompanyId, LocationId
-from tests.support.deliveries import delivery, publish
+from tests.support.deliveries import delivery, publish, until
 from tests.support.eventually import eventually
 from tests.support.highlevel import our_side
-from tests.support.workers import committed, quick, working
+from tests.support.workers import committed, handler, quick, working
 
 # aiokafka logs each step of finding its coordinator and of rejoining as an error.
 pytestmark = pytest.mark.expected_errors("^aiokafka")
@@ -31,10 +31,8 @@ def settings(settings):
     return quick(settings, group=f"coalescing-of-{settings.kafka.topic_prefix}")
 
 
-def declared(function, *types, **policy):
-    """A handler as its `@on` declares it."""
-    types = types or ("ContactCreate", "ContactUpdate")
-    return handler_of(on(*types, name=function.__name__, **policy)(function), built_in=False)
+def coalescing(function, **policy):
+    return handler(function, "ContactUpdate", coalesce=True, **policy)
 
 
 class Gate:
@@ -59,7 +57,7 @@ class Gate:
             if event.id == "sentinel":
                 self._read.set()
 
-        return declared(sentinel, "ContactDelete")
+        return handler(sentinel, "ContactDelete")
 
     async def fill(self, first, waiting) -> None:
         await publish(self._kafka, [first])
@@ -79,14 +77,6 @@ def updates(settings, count):
 
 def ids(records):
     return [record.envelope.id for record in records]
-
-
-async def all_in_state(pool, records, state="handled"):
-    await eventually(
-        lambda: states(pool, ids(records)),
-        lambda seen: len(seen) == len(records) and set(seen.values()) == {state},
-        within_s=30,
-    )
 
 
 async def attempts(pool, record, handler):
@@ -111,10 +101,10 @@ async def test_what_waits_together_is_one_run_and_a_handler_that_does_not_coales
         runs["each"].append(ctx.delivery.id)
 
     records = updates(settings, 100)
-    async with working(settings, declared(folding, coalesce=True), declared(each), gate.sentinel) as worker:
+    async with working(settings, coalescing(folding), handler(each, "ContactUpdate"), gate.sentinel) as worker:
         await gate.fill(records[0], records[1:])
         gate.open.set()
-        await all_in_state(pool, records)
+        await until(pool, records, "handled")
         await eventually(lambda: committed(settings), lambda count: count == len(records) + 1)
 
         assert runs == {"folding": ids([records[0], records[-1]]), "each": ids(records)}
@@ -140,12 +130,12 @@ async def test_what_is_done_already_and_comes_again_among_those_that_wait_is_not
             await gate.hold()
 
     old, first, *waiting = records = updates(settings, 4)
-    async with working(settings, declared(folding, coalesce=True), gate.sentinel):
+    async with working(settings, coalescing(folding), gate.sentinel):
         await gate.read([old])
-        await all_in_state(pool, [old])
+        await until(pool, [old], "handled")
         await gate.fill(first, [*waiting, waiting[0], first, old])
         gate.open.set()
-        await all_in_state(pool, records)
+        await until(pool, records, "handled")
         await eventually(lambda: committed(settings), lambda count: count == len(records) + 5)
 
     assert runs == ids([old, first, waiting[-1]])
@@ -169,15 +159,15 @@ async def test_a_failed_run_parks_its_leader_alone_and_the_line_behind_it_is_one
         runs.append(ctx.delivery.id)
 
     records = updates(settings, 40)
-    async with working(settings, declared(folding, coalesce=True, attempts=1000), gate.sentinel) as worker:
+    async with working(settings, coalescing(folding, attempts=1000), gate.sentinel) as worker:
         await gate.fill(records[0], records[1:])
         gate.open.set()
-        await all_in_state(pool, records[1:], "parked")
+        await until(pool, records[1:], "parked")
         (head,) = [each for each in await list_parked(pool) if each["reason"] != "behind"]
         assert head["delivery"] == records[1].envelope.id
         runs.clear()
         ready = True
-        await all_in_state(pool, records)
+        await until(pool, records, "handled")
 
         assert runs == [records[number].envelope.id for number in last_runs]
         assert await pool.fetchval("SELECT count(*) FROM parked") == 0
@@ -187,7 +177,7 @@ async def test_a_failed_run_parks_its_leader_alone_and_the_line_behind_it_is_one
         parked = counted(worker, "folding", "parked")
         (later,) = updates(settings, 1)
         await publish(settings.kafka, [later])
-        await all_in_state(pool, [later])
+        await until(pool, [later], "handled")
         assert counted(worker, "folding", "parked") == parked
 
 
@@ -202,11 +192,11 @@ async def test_a_newest_event_that_nothing_can_be_done_with_dies_alone(settings,
         runs.append(ctx.delivery.id)
 
     records = updates(settings, 4)
-    async with working(settings, declared(folding, coalesce=True), gate.sentinel):
+    async with working(settings, coalescing(folding), gate.sentinel):
         await gate.fill(records[0], records[1:])
         gate.open.set()
-        await all_in_state(pool, records[-1:], "dead")
-        await all_in_state(pool, records[:-1])
+        await until(pool, records[-1:], "dead")
+        await until(pool, records[:-1], "handled")
 
     assert runs == ids(records[:-1])
 
@@ -226,10 +216,10 @@ async def test_a_fold_does_not_pass_what_another_handler_does(settings, pool):
     before, after = updates(settings, 3), updates(settings, 2)
     deletion = delivery(settings.kafka, type="ContactDelete")
     records = [*before, deletion, *after]
-    async with working(settings, declared(folding, coalesce=True), declared(deleting, "ContactDelete"), gate.sentinel):
+    async with working(settings, coalescing(folding), handler(deleting, "ContactDelete"), gate.sentinel):
         await gate.fill(records[0], records[1:])
         gate.open.set()
-        await all_in_state(pool, records)
+        await until(pool, records, "handled")
 
     assert runs == ids([before[0], before[-1], deletion, after[-1]])
 
@@ -247,14 +237,14 @@ async def test_of_a_run_that_is_cut_off_nothing_is_recorded_and_all_of_it_runs_a
 
     records = updates(settings, 10)
     settings = quick(settings, group=settings.worker.group, grace_s=0.1)
-    async with working(settings, declared(folding, coalesce=True), gate.sentinel):
+    async with working(settings, coalescing(folding), gate.sentinel):
         await gate.fill(records[0], records[1:])
         gate.open.set()
         await asyncio.wait_for(cut_off.wait(), 30)
     assert await pool.fetchval("SELECT count(*) FROM handled WHERE handler = 'folding'") == 1
 
-    async with working(settings, declared(folding, coalesce=True), gate.sentinel):
-        await all_in_state(pool, records)
+    async with working(settings, coalescing(folding), gate.sentinel):
+        await until(pool, records, "handled")
         await eventually(lambda: committed(settings), lambda count: count == len(records) + 1)
     assert records[-1].envelope.id in runs[2:]
     assert await pool.fetchval("SELECT count(*) FROM handled WHERE handler = 'folding'") == len(records)
@@ -274,11 +264,11 @@ async def test_a_burst_of_updates_of_one_contact_is_read_once_and_the_mirror_is_
         token = SecretStr(simulator.grant(LOCATION)["access_token"])
         grant = Grant(access_token=token, level="location", company=CompanyId("company"), location=LocationId(LOCATION))
         await ours.tokens.store_grant(AppName("demo"), grant)
-    async with working(settings, *marked(contact, built_in=True), declared(holding, "ContactCreate"), gate.sentinel):
+    async with working(settings, *marked(contact, built_in=True), handler(holding, "ContactCreate"), gate.sentinel):
         await gate.fill(created, burst)
         simulator.put("contact", LOCATION, {"id": "contact-1", "locationId": LOCATION, "firstName": "newest"})
         gate.open.set()
-        await all_in_state(pool, [created, *burst])
+        await until(pool, [created, *burst], "handled")
 
     assert simulator.calls("GET /contacts/{contactId}") == 2
     assert await pool.fetchval("SELECT body ->> 'firstName' FROM mirror_contact") == "newest"

@@ -5,15 +5,13 @@ from datetime import timedelta
 
 import pytest
 
-from levelgate import Retry, on
-from levelgate.events import ContactCreate
+from levelgate import Retry
 from processors.deliveries import trace
 from processors.parking import list_parked
-from processors.registry import handler_of
 from schemas.errors import InstallationMissing
 from tests.support.deliveries import delivery, publish
 from tests.support.eventually import eventually
-from tests.support.workers import quick, working
+from tests.support.workers import handler, quick, working
 
 # aiokafka logs each step of finding its coordinator and of rejoining as an error.
 pytestmark = pytest.mark.expected_errors("^aiokafka")
@@ -22,11 +20,6 @@ pytestmark = pytest.mark.expected_errors("^aiokafka")
 @pytest.fixture
 def settings(settings):
     return quick(settings, group=f"policies-of-{settings.kafka.topic_prefix}")
-
-
-def declared(function, **policy):
-    """A handler as its `@on` declares it."""
-    return handler_of(on(ContactCreate, name=function.__name__, **policy)(function), built_in=False)
 
 
 async def until(pool, record, **wanted):
@@ -61,7 +54,7 @@ async def test_later_events_pass_a_parked_one_for_a_relaxed_handler_alone(settin
 
     first, *later = records = [delivery(settings.kafka) for _ in range(3)]
     await publish(settings.kafka, records)
-    async with working(settings, declared(relaxed, ordering="relaxed"), declared(strict)):
+    async with working(settings, handler(relaxed, ordering="relaxed"), handler(strict)):
         for record in later:
             await until(pool, record, relaxed="done", strict="parked")
         await until(pool, first, relaxed="parked", strict="parked")
@@ -87,7 +80,7 @@ async def test_all_parked_pairs_of_a_relaxed_handler_come_back_by_themselves(set
 
     records = [delivery(settings.kafka) for _ in range(20)]
     await publish(settings.kafka, records)
-    async with working(settings, declared(relaxed, ordering="relaxed")):
+    async with working(settings, handler(relaxed, ordering="relaxed")):
         for record in records:
             await until(pool, record, relaxed="parked")
         assert {p["reason"] for p in await list_parked(pool)} == {"disconnected"}
@@ -107,10 +100,10 @@ async def test_events_pass_a_relaxed_pair_that_was_parked_before_this_worker_cam
 
     first, later = delivery(settings.kafka), delivery(settings.kafka)
     await publish(settings.kafka, [first])
-    async with working(settings, declared(relaxed, ordering="relaxed")):
+    async with working(settings, handler(relaxed, ordering="relaxed")):
         await until(pool, first, relaxed="parked")
     await publish(settings.kafka, [later])
-    async with working(settings, declared(relaxed, ordering="relaxed")):
+    async with working(settings, handler(relaxed, ordering="relaxed")):
         await until(pool, later, relaxed="done")
         await until(pool, first, relaxed="parked")
 
@@ -127,11 +120,11 @@ async def test_a_handler_may_change_its_ordering_while_pairs_of_it_are_parked(se
 
     records = [delivery(settings.kafka) for _ in range(4)]
     await publish(settings.kafka, records[:3])
-    async with working(settings, declared(changing, ordering=before)):
+    async with working(settings, handler(changing, ordering=before)):
         for record in records[:3]:
             await until(pool, record, changing="parked")
     await publish(settings.kafka, records[3:])
-    async with working(settings, declared(changing, ordering=after)):
+    async with working(settings, handler(changing, ordering=after)):
         await until(pool, records[3], changing="parked")
         ready = True
         for record in records:
@@ -149,7 +142,7 @@ async def test_each_handler_has_its_own_number_of_attempts(settings, pool):
 
     record = delivery(settings.kafka)
     await publish(settings.kafka, [record])
-    async with working(settings, declared(once, attempts=1), declared(thrice, attempts=3)):
+    async with working(settings, handler(once, attempts=1), handler(thrice, attempts=3)):
         await until(pool, record, once="dead", thrice="dead")
 
     assert await dead_pairs(pool) == [("once", 1, "ValueError"), ("thrice", 3, "ValueError")]
@@ -162,7 +155,7 @@ async def test_the_deadline_ends_waiting_and_frees_the_line(settings, pool):
 
     first, later = records = delivery(settings.kafka), delivery(settings.kafka)
     await publish(settings.kafka, records)
-    async with working(settings, declared(patient, deadline=timedelta(milliseconds=1500))):
+    async with working(settings, handler(patient, deadline=timedelta(milliseconds=1500))):
         await until(pool, first, patient="dead")
         await until(pool, later, patient="done")
 
@@ -175,7 +168,7 @@ async def test_a_pair_that_may_not_run_before_its_deadline_is_dead_at_once(setti
 
     record = delivery(settings.kafka)
     await publish(settings.kafka, [record])
-    async with working(settings, declared(late, deadline=timedelta(hours=1))):
+    async with working(settings, handler(late, deadline=timedelta(hours=1))):
         await until(pool, record, late="dead")
 
     assert await dead_pairs(pool) == [("late", 1, "Retry")]
@@ -187,7 +180,7 @@ async def test_each_handler_has_its_own_time_to_run(settings, pool):
 
     record = delivery(settings.kafka)
     await publish(settings.kafka, [record])
-    async with working(settings, declared(hasty, timeout=timedelta(milliseconds=100), attempts=1)):
+    async with working(settings, handler(hasty, timeout=timedelta(milliseconds=100), attempts=1)):
         await until(pool, record, hasty="dead")
 
     assert await dead_pairs(pool) == [("hasty", 1, "TimeoutError")]

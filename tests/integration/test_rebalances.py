@@ -9,8 +9,7 @@ from collections import Counter
 
 import pytest
 
-from processors.deliveries import states
-from tests.support.deliveries import delivery, publish
+from tests.support.deliveries import delivery, publish, until
 from tests.support.eventually import eventually
 from tests.support.workers import committed, handler, quick, working
 
@@ -49,10 +48,8 @@ async def test_while_members_come_and_go_all_is_handled_once_and_no_commit_goes_
             await eventually(lambda: staying.phases()["active"] == settings.kafka.partitions, within_s=20)
             commits.append(await committed(settings))
         await publish_more()
-        ids = [record.envelope.id for record in records]
-        done = dict.fromkeys(ids, "handled")
-        await eventually(lambda: states(pool, ids), lambda seen: seen == done, within_s=20)
+        await until(pool, records, "handled")
         await eventually(lambda: committed(settings), lambda count: count == len(records))
 
-    assert runs == Counter(ids)
+    assert runs == Counter(record.envelope.id for record in records)
     assert commits == sorted(commits)

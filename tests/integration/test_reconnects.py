@@ -11,13 +11,11 @@ from levelgate import on
 from levelgate.events import ContactUpdate
 from levelgate.highlevel.installations import Installation, Step, next_step
 from levelgate.highlevel.oauth import Grant
-from processors.deliveries import states
 from processors.parking import list_parked
 from processors.reconnects import Reconnects
 from processors.registry import handler_of
 from schemas.ids import AppName, CompanyId, LocationId, TenantId
-from tests.support.deliveries import delivery, publish
-from tests.support.eventually import eventually
+from tests.support.deliveries import delivery, publish, until
 from tests.support.highlevel import connect, our_side
 from tests.support.workers import quick, working
 
@@ -64,14 +62,6 @@ def updates(settings, simulator, tenant, count, *, entities=1):
 
 def ids(records):
     return [record.envelope.id for record in records]
-
-
-async def until(pool, records, wanted, within_s=20):
-    await eventually(
-        lambda: states(pool, ids(records)),
-        lambda seen: len(seen) == len(records) and set(seen.values()) == {wanted},
-        within_s=within_s,
-    )
 
 
 async def reasons(pool):

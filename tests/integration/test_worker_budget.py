@@ -6,11 +6,11 @@ import itertools
 import pytest
 
 from processors.budgets import list_budgets
-from processors.deliveries import states, trace
+from processors.deliveries import trace
 from processors.handlers import contact
 from processors.parking import count_parked
 from processors.registry import marked
-from tests.support.deliveries import delivery, publish
+from tests.support.deliveries import delivery, publish, until
 from tests.support.eventually import eventually
 from tests.support.highlevel import connect
 from tests.support.workers import quick, working
@@ -51,19 +51,12 @@ def updates(settings, simulator):
     return make
 
 
-async def all_in(pool, records, *wanted):
-    ids = [record.envelope.id for record in records]
-    await eventually(
-        lambda: states(pool, ids), lambda seen: len(seen) == len(ids) and {*seen.values()} <= {*wanted}, within_s=60
-    )
-
-
 async def test_a_tenants_flood_causes_no_429_and_waiting_uses_up_no_attempt(settings, simulator, pool, updates):
     simulator.limit(burst=20, interval_s=1.0)
     records = updates(70, LOCATION)
     await publish(settings.kafka, records)
     async with working(settings, *HANDLERS):
-        await all_in(pool, records, "handled")
+        await until(pool, records, "handled")
 
     assert simulator.limited == 0
     assert simulator.calls(CALLS) == len(records)
@@ -78,7 +71,7 @@ async def test_a_flood_over_several_tenants_causes_no_429_while_their_owners_cha
 
     async def flood(wave):
         await publish(settings.kafka, wave)
-        await all_in(pool, wave, "handled", "parked")
+        await until(pool, wave, "handled", "parked")
 
     async with contextlib.AsyncExitStack() as later:
         async with working(settings, *HANDLERS) as first:
@@ -92,7 +85,7 @@ async def test_a_flood_over_several_tenants_causes_no_429_while_their_owners_cha
             await later.enter_async_context(working(settings, *HANDLERS))
         await flood(waves[3])
         for wave in waves:
-            await all_in(pool, wave, "handled")
+            await until(pool, wave, "handled")
 
     assert (simulator.limited, simulator.calls(CALLS)) == (0, sum(map(len, waves)))
     assert await pool.fetchval("SELECT max(attempts) FROM handled") == 1
@@ -122,7 +115,7 @@ async def test_live_events_pass_a_replays_flood_that_spends_its_share_alone(sett
     async with working(settings, *HANDLERS):
         await eventually(lambda: count_parked(pool), lambda parked: parked == {"waiting": 25})
         await publish(settings.kafka, live)
-        await all_in(pool, live, "handled")
+        await until(pool, live, "handled")
         assert (simulator.calls(CALLS), simulator.limited) == (20, 0)
         (budget,) = await list_budgets(pool, app="demo", tenant=LOCATION)
     assert budget["day_spent"] == {"live": 15, "retry": 0, "replay": 5}

@@ -13,7 +13,7 @@ from processors.deliveries import states
 from schemas.errors import InstallationMissing
 from schemas.topics import Topics
 from tests.support.cable import Cable
-from tests.support.deliveries import delivery, publish
+from tests.support.deliveries import delivery, publish, until
 from tests.support.eventually import eventually
 from tests.support.workers import committed, handler, quick, working
 
@@ -23,15 +23,6 @@ pytestmark = pytest.mark.expected_errors("^aiokafka", "postgres_unavailable", "o
 @pytest.fixture
 def settings(settings):
     return quick(settings, group=f"workers-of-{settings.kafka.topic_prefix}")
-
-
-async def all_handled(pool, records, within_s=30):
-    ids = [r.envelope.id for r in records]
-    await eventually(
-        lambda: states(pool, ids),
-        lambda seen: len(seen) == len(ids) and set(seen.values()) == {"handled"},
-        within_s=within_s,
-    )
 
 
 def spread(kafka, count):
@@ -49,13 +40,13 @@ async def test_postgres_away_stops_the_worker_and_nothing_is_lost_or_doubled(set
         before, during = spread(settings.kafka, 40), spread(settings.kafka, 40)
         async with working(settings, handler(note)):
             await publish(settings.kafka, before)
-            await all_handled(pool, before)
+            await until(pool, before, "handled")
             cable.cut()
             await publish(settings.kafka, during)
             # Nothing of it may be committed while there is no ledger to record it in.
             assert await committed(settings) <= len(before)
             cable.mend()
-            await all_handled(pool, during)
+            await until(pool, during, "handled")
 
     assert sorted(set(runs)) == sorted(r.envelope.id for r in [*before, *during])
     assert len(runs) == len(set(runs))
@@ -73,11 +64,11 @@ async def test_a_broker_that_dies_and_comes_back_is_consumed_on(settings, pool, 
     before, after = spread(settings.kafka, 40), spread(settings.kafka, 40)
     async with working(settings, handler(note)):
         await publish(settings.kafka, before)
-        await all_handled(pool, before)
+        await until(pool, before, "handled")
         await broker.kill()
         await broker.start()
         await publish(settings.kafka, after)
-        await all_handled(pool, after, within_s=60)
+        await until(pool, after, "handled", within_s=60)
 
     assert sorted(runs) == sorted(r.envelope.id for r in [*before, *after])
 
@@ -99,7 +90,7 @@ async def test_a_partition_pauses_at_its_quota_and_goes_on_behind_it(settings, p
     async with working(settings, handler(slow)):
         await eventually(lambda: running >= 20)
         go_on.set()
-        await all_handled(pool, records, within_s=60)
+        await until(pool, records, "handled", within_s=60)
 
     # One poll reads 500 at most before the pause takes hold.
     assert most <= 520
@@ -115,7 +106,7 @@ async def test_a_stuck_delivery_holds_the_commit_and_no_other_delivery(settings,
     records = [delivery(settings.kafka, entity=f"contact-{n}") for n in range(50)]
     await publish(settings.kafka, records)
     async with working(settings, handler(slow_for_one)):
-        await all_handled(pool, records[1:])
+        await until(pool, records[1:], "handled")
         assert await committed(settings) == 0
         go_on.set()
         await eventually(lambda: committed(settings), lambda count: count == len(records))
@@ -144,7 +135,7 @@ async def test_records_that_retention_took_are_counted_as_lost_and_the_rest_is_r
     await publish(settings.kafka, records[1:])
     await _delete_before(settings, records[0].topic, 6)
     async with working(settings, handler(note)) as worker:
-        await all_handled(pool, records[6:])
+        await until(pool, records[6:], "handled")
         lost = worker.collector.get_sample_value("levelgate_offsets_lost_total", {"family": "contact"})
 
     assert lost == 5
@@ -221,5 +212,5 @@ async def test_a_worker_in_which_nothing_moves_says_what_is_stuck_and_is_not_ali
         await eventually(alive, lambda status: status == 503)
         assert worker.collector.get_sample_value("levelgate_stalled_seconds") >= 0.5
         go_on.set()
-        await all_handled(pool, [record])
+        await until(pool, [record], "handled")
         await eventually(alive, lambda status: status == 200)

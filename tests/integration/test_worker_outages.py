@@ -3,11 +3,10 @@
 import aiohttp
 import pytest
 
-from processors.deliveries import states
 from processors.handlers import contact
 from processors.parking import list_parked
 from processors.registry import marked
-from tests.support.deliveries import delivery, publish
+from tests.support.deliveries import delivery, publish, until
 from tests.support.eventually import eventually
 from tests.support.highlevel import connect
 from tests.support.workers import committed, quick, working
@@ -33,15 +32,6 @@ def contacts(settings, simulator, tenants, each):
             simulator.put("contact", tenant, {"id": entity, "locationId": tenant})
             records.append(delivery(settings.kafka, type="ContactUpdate", tenant=tenant, entity=entity))
     return records
-
-
-async def all_handled(pool, records, within_s=60):
-    ids = [record.envelope.id for record in records]
-    await eventually(
-        lambda: states(pool, ids),
-        lambda seen: len(seen) == len(ids) and set(seen.values()) == {"handled"},
-        within_s=within_s,
-    )
 
 
 def gauge(worker, dependency="highlevel"):
@@ -74,7 +64,7 @@ async def test_an_outage_stops_consumption_parks_little_uses_up_no_attempts_and_
         async with session.get(f"http://127.0.0.1:{worker.metrics_port}/livez") as answer:
             assert answer.status == 200
         simulator.vendor.faults.clear()
-        await all_handled(pool, records)
+        await until(pool, records, "handled")
         assert gauge(worker) == 0
 
     assert len(parked) <= 2 * CONCURRENCY
@@ -94,7 +84,7 @@ async def test_a_token_endpoint_that_is_down_for_everyone_is_an_outage_too(setti
     async with working(settings, *marked(contact, built_in=True)) as worker:
         await eventually(lambda: gauge(worker) == 1)
         simulator.vendor.faults.clear()
-        await all_handled(pool, records)
+        await until(pool, records, "handled")
 
     assert await pool.fetchval("SELECT count(*) FROM dead") == 0
 
@@ -106,7 +96,7 @@ async def test_one_tenant_that_fails_alone_stops_no_other(settings, simulator, p
     records = contacts(settings, simulator, [bad, *others], each=10)
     await publish(settings.kafka, records)
     async with working(settings, *marked(contact, built_in=True)) as worker:
-        await all_handled(pool, [r for r in records if r.envelope.tenant != bad])
+        await until(pool, [r for r in records if r.envelope.tenant != bad], "handled")
         assert gauge(worker) == 0
         simulator.vendor.faults.clear()
-        await all_handled(pool, [r for r in records if r.envelope.tenant == bad])
+        await until(pool, [r for r in records if r.envelope.tenant == bad], "handled")

@@ -1,4 +1,4 @@
-"""Builders of deliveries, as the receiver would publish them."""
+"""Builders of deliveries, as the receiver would publish them, and waiting for what becomes of them."""
 
 import itertools
 from collections.abc import Iterable
@@ -8,12 +8,14 @@ import orjson
 from aiokafka import AIOKafkaProducer
 
 from levelgate.broker import client_options
+from processors.deliveries import State, states
 from processors.pairs import Record
 from schemas.catalogue import lookup
 from schemas.envelope import Envelope, to_headers
 from schemas.ids import AppName, DeliveryId, EntityId, TenantId
 from schemas.settings import Kafka
 from schemas.topics import UNKNOWN_FAMILY, Topics
+from tests.support.eventually import eventually
 
 _numbers = itertools.count()
 
@@ -52,3 +54,13 @@ async def publish(kafka: Kafka, deliveries: Iterable[Record], *, at: datetime | 
         ]
         for future in futures:
             await future
+
+
+async def until(pool, deliveries: Iterable[Record], *wanted: State, within_s=60) -> None:
+    """Wait until each of the deliveries is in one of the wanted states."""
+    ids = {each.envelope.id for each in deliveries}
+    await eventually(
+        lambda: states(pool, list(ids)),
+        lambda seen: seen.keys() == ids and {*seen.values()} <= {*wanted},
+        within_s=within_s,
+    )

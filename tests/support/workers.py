@@ -6,14 +6,19 @@ import contextlib
 from aiokafka.admin import AIOKafkaAdminClient
 from prometheus_client import CollectorRegistry
 
+from levelgate import Overrides
 from levelgate.broker import client_options
 from processors.app import Worker
 from processors.registry import Handler, Registry
 from tests.support.eventually import eventually
 
 
-def handler(function, *types, name=None) -> Handler:
-    return Handler(name or function.__name__, types or ("ContactCreate",), function, built_in=False)
+def handler(function, *types, name=None, **policy) -> Handler:
+    """A handler of these types, ContactCreate where none is named, with a policy as `@on` takes it."""
+    overrides = Overrides(**policy)
+    return Handler(
+        name or function.__name__, types or ("ContactCreate",), function, built_in=False, overrides=overrides
+    )
 
 
 def quick(settings, **changes):
