@@ -1,6 +1,7 @@
-"""Claims, renewals and writes at the same time, on a real Postgres."""
+"""The owner's row: held by a write, renewed beside it, taken over after it."""
 
 import asyncio
+from contextlib import asynccontextmanager
 
 import asyncpg
 import pytest
@@ -13,30 +14,61 @@ NUMBERS = range(12)
 LOCKED = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
 
-async def test_a_renewal_and_a_write_that_come_together_wait_for_each_other_in_one_order(pool):
-    lost: list[int] = []
-    ownership = Ownership(pool, group="workers", worker="worker-1", session_timeout_s=60, lost=lost.append)
+@pytest.fixture
+def lost():
+    return []
+
+
+@pytest.fixture
+def owner(pool, lost):
+    def of(worker):
+        return Ownership(pool, group="workers", worker=worker, session_timeout_s=60, lost=lost.append)
+
+    return of
+
+
+@asynccontextmanager
+async def held(pool, ownership):
+    """Within a transaction, as a flush is one: the numbers that are still the worker's."""
+    async with pool.acquire() as connection, connection.transaction():
+        yield await ownership.hold(connection, ownership.epochs)
+
+
+async def until_waiting(pool, count):
+    await eventually(lambda: pool.fetchval(LOCKED), lambda waiting: waiting >= count)
+
+
+async def test_a_renewal_and_a_write_that_come_together_wait_for_each_other_in_one_order(pool, owner, lost):
+    ownership = owner("worker-1")
     for number in reversed(NUMBERS):
         await ownership.claim(number)
 
     async def write():
-        async with pool.acquire() as connection, connection.transaction():
-            return await ownership.hold(connection, ownership.epochs)
-
-    async def until_locked(count):
-        async with asyncio.timeout(10):
-            while await pool.fetchval(LOCKED) < count:  # noqa: ASYNC110 -- in Postgres
-                await asyncio.sleep(0.01)
+        async with held(pool, ownership) as numbers:
+            return numbers
 
     async with asyncio.TaskGroup() as tasks, pool.acquire() as third, third.transaction():
         # Both have some of the rows, in their order, and wait for one in the middle.
         await third.execute("SELECT FROM partition_owner WHERE partition = 6 FOR UPDATE")
         tasks.create_task(ownership.renew())
-        await until_locked(1)
+        await until_waiting(pool, 1)
         written = tasks.create_task(write())
-        await until_locked(2)
+        await until_waiting(pool, 2)
     assert written.result() == set(NUMBERS)
     assert lost == []
+
+
+async def test_a_take_over_waits_for_a_write_under_way_and_the_next_one_is_refused(pool, owner, lost):
+    before, after = owner("worker-1"), owner("worker-2")
+    epoch = await before.claim(0)
+    async with asyncio.TaskGroup() as tasks, held(pool, before) as numbers:
+        assert numbers == {0}
+        taking = tasks.create_task(after.claim(0))
+        await until_waiting(pool, 1)
+    assert taking.result() == epoch + 1
+    async with held(pool, before) as numbers:
+        assert numbers == set()
+    assert lost == [0]
 
 
 async def test_who_takes_over_ends_what_the_former_owner_never_ends(settings, pool):
