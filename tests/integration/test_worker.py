@@ -12,6 +12,7 @@ from processors.dead_letters import list_dead
 from processors.deliveries import trace
 from processors.parking import list_parked
 from schemas.errors import InstallationMissing
+from schemas.ids import AppName
 from schemas.topics import Topics
 from tests.support.deliveries import delivery, publish, until
 from tests.support.eventually import eventually
@@ -174,6 +175,49 @@ async def test_a_pair_that_keeps_failing_is_dead_after_its_last_attempt_and_publ
     assert dict(letter.headers)["levelgate_handler"] == b"broken"
     (dead, _) = sorted(await list_dead(pool), key=lambda row: row["died_at"])
     assert (dead["attempts"], [e["error"] for e in dead["errors"]]) == (3, ["ValueError"] * 3)
+
+
+async def test_two_apps_of_one_tenant_share_an_id_and_an_entity_and_nothing_else(settings, pool):
+    entered, go_on = asyncio.Event(), asyncio.Event()
+    failing = True
+    runs: list[tuple[str, str]] = []
+
+    async def greet(event, ctx):
+        if ctx.delivery.app == "demo" and failing:
+            entered.set()
+            await go_on.wait()
+            raise InstallationMissing("not installed yet")
+        runs.append((ctx.delivery.app, ctx.delivery.id))
+
+    settings = settings.model_copy(update={"apps": settings.apps | {AppName("other"): settings.apps[AppName("demo")]}})
+    # The same ids, tenant and entity, and so the same partition.
+    ids = [f"delivery-of-both-{n}" for n in range(3)]
+    of = {app: [delivery(settings.kafka, app=app, id=id_) for id_ in ids] for app in ("demo", "other")}
+
+    async def until_all(app, *wanted):
+        async def seen():
+            return [each.state for id_ in ids for each in await trace(pool, id_, app=app)]
+
+        await eventually(seen, lambda now: now == list(wanted), within_s=30)
+
+    first_two = zip(of["demo"][:2], of["other"], strict=False)
+    await publish(settings.kafka, [record for both in first_two for record in both])
+    async with working(settings, handler(greet)):
+        await asyncio.wait_for(entered.wait(), 30)
+        await until_all("other", "handled", "handled")
+        go_on.set()
+        await until_all("demo", "parked", "parked")
+        await publish(settings.kafka, of["other"][2:])
+        await until_all("other", "handled", "handled", "handled")
+        await publish(settings.kafka, of["demo"][2:])
+        await until_all("demo", "parked", "parked", "parked")
+        failing = False
+        await until_all("demo", "handled", "handled", "handled")
+        await eventually(lambda: committed(settings), lambda count: count == 6)
+
+    assert runs == [(app, id_) for app in ("other", "demo") for id_ in ids]
+    assert await pool.fetchval("SELECT count(*) FROM handled") == 6
+    assert await pool.fetchval("SELECT count(*) FROM held") == 0
 
 
 async def test_waiting_for_an_installation_uses_up_no_attempt(settings, pool):
