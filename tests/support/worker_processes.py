@@ -14,6 +14,8 @@ from tests.support.eventually import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 HANDLERS = "tests.support.recording_handlers"
+SESSION_TIMEOUT_S = 10
+"""Long enough that a sound worker is not expelled while a busy machine gives it no turn."""
 _TOLD_LINES = 30
 
 
