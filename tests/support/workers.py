@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.structs import TopicPartition
 from prometheus_client import CollectorRegistry
 
 from levelgate import Overrides
@@ -48,13 +49,18 @@ async def working(settings, *handlers, ready=True):
         await running
 
 
-async def committed(settings) -> int:
-    """How many records the group has committed, over all partitions."""
+async def offsets(settings) -> dict[TopicPartition, int]:
+    """What the group has committed, of each partition that it has committed at all."""
     admin = AIOKafkaAdminClient(**client_options(settings.kafka))
     await admin.start()
     try:
-        offsets = await admin.list_consumer_group_offsets(settings.worker.group)
+        found = await admin.list_consumer_group_offsets(settings.worker.group)
     finally:
         await admin.close()
     prefix = f"{settings.kafka.topic_prefix}."
-    return sum(o.offset for tp, o in offsets.items() if tp.topic.startswith(prefix) and o.offset > 0)
+    return {tp: each.offset for tp, each in found.items() if tp.topic.startswith(prefix) and each.offset >= 0}
+
+
+async def committed(settings) -> int:
+    """How many records the group has committed, over all partitions."""
+    return sum((await offsets(settings)).values())
