@@ -2,13 +2,17 @@
 
 Rows that fit no day (an old `received_at` in a replay, a worker that was away for days) lie in the
 default partition and are deleted by age, and so are replays and budgets that nobody needs any more.
+
+To make or drop a day Postgres wants its table for itself: while that waits for a reader (a dump, a report), everybody
+who comes later waits behind it, the workers' look-ups and writes too. So it waits a moment only, and the next look, an
+hour later, tries again: there are days for it.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import asyncpg
 
-from processors.sql import Connection, Pool
+from processors.sql import Pool
 from schemas.logs import get_logger
 
 log = get_logger(__name__)
@@ -34,48 +38,76 @@ DELETE FROM budget WHERE ctid = ANY(ARRAY(
 _LOCK = 0x1E7E16A7E
 """One worker at a time keeps the days; any number will do that no other advisory lock of ours has."""
 
+_LOCK_TIMEOUT = "1s"
+"""How long all workers may stand still for a table that somebody reads; each worker tries once an hour.
+
+ATTACH PARTITION would lock the table itself less, but the default partition as much, which every look-up reads too; and
+where there is one, DETACH CONCURRENTLY is refused.
+"""
+
 
 async def keep_days(pool: Pool, *, days: int, now: datetime) -> None:
-    """Make the partitions of today and the next days, drop those older than `days` and delete what is as old."""
-    # A transaction each: both tables' locks at once, in another order than the ledger's writes take them, deadlock.
-    for table, column in _TABLES.items():
-        async with pool.acquire() as connection, connection.transaction():
-            if not await connection.fetchval("SELECT pg_try_advisory_xact_lock($1)", _LOCK):
-                return
-            await _make(connection, table, now)
-            await _drop(connection, table, column, now - timedelta(days=days))
-    # A discarded pair is remembered as long as a done one.
+    """Make the partitions of today and the next days, drop those older than `days` and delete what is as old.
+
+    A table in use is left alone, until the next call.
+    """
+    before = now - timedelta(days=days)
+    try:
+        for table in _TABLES:
+            await _make(pool, table, now.astimezone(UTC).date())
+            await _drop(pool, table, before.astimezone(UTC).date())
+    except asyncpg.LockNotAvailableError:
+        log.warning("days_put_off", hint="something reads the ledger's tables, a dump perhaps: tried again in an hour")
     async with pool.acquire() as connection:
-        await connection.execute("DELETE FROM dead WHERE discarded_at < $1", now - timedelta(days=days))
+        for table, column in _TABLES.items():
+            await connection.execute(f"DELETE FROM {table}_default WHERE {column} < $1", before)
+        # A discarded pair is remembered as long as a done one.
+        await connection.execute("DELETE FROM dead WHERE discarded_at < $1", before)
     await _delete(pool, _DELETE_REPLAYS, now - timedelta(days=max(days, _REPLAYS_DAYS)))
-    await _delete(pool, _DELETE_BUDGETS, now - timedelta(days=days))
+    await _delete(pool, _DELETE_BUDGETS, before)
 
 
-async def _make(connection: Connection, table: str, now: datetime) -> None:
-    for ahead in range(_AHEAD + 1):
-        day = (now.astimezone(UTC) + timedelta(days=ahead)).date()
+async def _make(pool: Pool, table: str, today: date) -> None:
+    have = await _days(pool, table)
+    for day in (today + timedelta(days=ahead) for ahead in range(_AHEAD + 1)):
+        name = f"{table}_{day:%Y%m%d}"
+        if name in have:
+            continue
         try:
-            async with connection.transaction():
-                await connection.execute(
-                    f"CREATE TABLE IF NOT EXISTS {table}_{day:%Y%m%d} PARTITION OF {table} "
-                    f"FOR VALUES FROM ('{day} 00:00+00') TO ('{day + timedelta(days=1)} 00:00+00')"
-                )
+            await _alter(
+                pool,
+                f"CREATE TABLE IF NOT EXISTS {name} PARTITION OF {table} "
+                f"FOR VALUES FROM ('{day} 00:00+00') TO ('{day + timedelta(days=1)} 00:00+00')",
+            )
         except asyncpg.CheckViolationError:
             # The default partition has rows of that day already: they stay there until their age takes them.
             log.warning("day_left_in_default", table=table, day=str(day))
 
 
-async def _drop(connection: Connection, table: str, column: str, before: datetime) -> None:
-    rows = await connection.fetch(
+async def _drop(pool: Pool, table: str, before: date) -> None:
+    for name in await _days(pool, table):
+        if name < f"{table}_{before:%Y%m%d}" and await _alter(pool, f"DROP TABLE IF EXISTS {name}"):
+            log.info("day_dropped", table=name)
+
+
+async def _days(pool: Pool, table: str) -> list[str]:
+    """Return the day partitions of a table, the oldest first."""
+    rows = await pool.fetch(
         "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = $1::regclass",
         table,
     )
-    for name in sorted(row["relname"] for row in rows):
-        suffix = name.removeprefix(f"{table}_")
-        if suffix.isdigit() and suffix < f"{before.astimezone(UTC):%Y%m%d}":
-            await connection.execute(f"DROP TABLE {name}")
-            log.info("day_dropped", table=name)
-    await connection.execute(f"DELETE FROM {table}_default WHERE {column} < $1", before)
+    return sorted(row["relname"] for row in rows if row["relname"].removeprefix(f"{table}_").isdigit())
+
+
+async def _alter(pool: Pool, sql: str) -> bool:
+    """Change one day's table, unless another worker is at it. Raises LockNotAvailableError where it is in use."""
+    # A transaction each: both tables' locks at once, in another order than the ledger's writes take them, deadlock.
+    async with pool.acquire() as connection, connection.transaction():
+        is_ours: bool = await connection.fetchval("SELECT pg_try_advisory_xact_lock($1)", _LOCK)
+        if is_ours:
+            await connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
+            await connection.execute(sql)
+    return is_ours
 
 
 async def _delete(pool: Pool, query: str, before: datetime) -> None:

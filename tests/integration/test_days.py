@@ -1,9 +1,13 @@
-"""What workers delete by age, on a real Postgres."""
+"""What workers delete by age, and how the ledger's days are made beside those who read it."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
+
+import asyncpg
 
 from processors.days import keep_days
 
+DAYS = "SELECT count(*) FROM pg_inherits WHERE inhparent = 'handled'::regclass"
 LATER = datetime.now(UTC) + timedelta(days=50)
 
 
@@ -62,3 +66,22 @@ async def test_budgets_that_nobody_saved_for_as_long_go_but_for_those_that_someb
         await worker.execute("UPDATE budget SET interval_left = 99 WHERE tenant = 'location-7'")
         await keep_days(pool, days=35, now=LATER)
     assert await pool.fetchval("SELECT string_agg(tenant, ' ') FROM budget") == "location-7"
+
+
+async def test_a_long_read_of_the_ledger_stops_nobody_else_and_the_days_are_made_after_it(database_url, pool):
+    now = datetime.now(UTC)
+    await keep_days(pool, days=35, now=now)
+    before = await pool.fetchval(DAYS)
+    dump = await asyncpg.connect(database_url)
+    try:
+        async with dump.transaction():
+            await dump.execute("SELECT FROM handled, delivery")
+            async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+                keeping = tasks.create_task(keep_days(pool, days=35, now=now + timedelta(days=1)))
+                while not keeping.done():
+                    await pool.fetch("SELECT FROM handled WHERE delivery = 'delivery-1' AND app = 'demo'")
+        assert await pool.fetchval(DAYS) == before
+        await keep_days(pool, days=35, now=now + timedelta(days=1))
+        assert await pool.fetchval(DAYS) == before + 1
+    finally:
+        await dump.close()
