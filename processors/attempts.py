@@ -70,7 +70,7 @@ class Attempts:
         self._metrics = metrics
         self._rng = rng or random.Random()  # noqa: S311 -- spreads retries, guards nothing
         self.running: dict[Pair, Run] = {}
-        """The pairs that are being run, those that a run does beside its own included."""
+        """The pairs that are being run or about to be, those that a run does beside its own included."""
 
     def policy_of(self, handler: str) -> Policy:
         """Return the policy of a handler; of one that is not here, what the settings say."""
@@ -92,14 +92,33 @@ class Attempts:
         An error as `event` is the run's failure: the body has no event. The calls are spent of the share of `lane`.
         Raises Fenced.
         """
+        run = Run(Running(pair, record.envelope.type, record.entity, time.monotonic()), asyncio.Event())
+        # Before anything is awaited: who is to be done by this run must not be parked or run elsewhere meanwhile.
+        self.running |= dict.fromkeys((pair, *others), run)
+        try:
+            return await self._made(record, pair, handler, event, before, epoch, lane, len(others))
+        finally:
+            for each in (pair, *others):
+                del self.running[each]
+            run.ended.set()
+
+    async def _made(
+        self,
+        record: Record,
+        pair: Pair,
+        handler: Handler,
+        event: Event | LevelgateError,
+        before: History,
+        epoch: int,
+        lane: Lane,
+        others: int,
+    ) -> Outcome:
         if not await self._confirmed(record.partition, epoch):
             raise Fenced(f"partition {record.partition} is another worker's")
         turn = self._brakes.begin(pair)
         if turn is None:
             return self._brakes.park(pair, before)
         started = time.monotonic()
-        run = Run(Running(pair, record.envelope.type, record.entity, started), asyncio.Event())
-        self.running |= dict.fromkeys((pair, *others), run)
         calls: list[ApiCall] = []
         failure: BaseException | None = None
         try:
@@ -109,14 +128,11 @@ class Attempts:
                 ctx = self._contexts.make(record, pair, attempt=before.attempts + 1, on_call=calls.append, lane=lane)
                 failure = await failure_of(handler, event, ctx, timeout_s=self.policy_of(handler.name).timeout_s)
         finally:
-            for each in (pair, *others):
-                del self.running[each]
-            run.ended.set()
             self._brakes.leave(pair, turn)
         duration = time.monotonic() - started
         outcome = self._judge(record, handler, failure, calls, before)
         outcome = self._brakes.judged(pair, turn, outcome, before)
-        self._told(record, pair, outcome, failure, duration, len(others))
+        self._told(record, pair, outcome, failure, duration, others)
         return outcome
 
     async def _confirmed(self, number: int, epoch: int) -> bool:
