@@ -70,10 +70,25 @@ class DeadLetters:
         self._pool = pool
         self._group = group
 
-    async def unpublished(self, numbers: Collection[int], *, most: int) -> list[Unpublished]:
-        """Return dead pairs that outside consumers have not been told of, the oldest first."""
+    async def unpublished(
+        self, numbers: Collection[int], *, most: int, without: Collection[tuple[Pair, datetime]] = ()
+    ) -> list[Unpublished]:
+        """Return dead pairs that outside consumers have not been told of, the oldest first.
+
+        Leaves out the deaths `without`: pairs, and when they died.
+        """
+        pairs = [pair for pair, _ in without]
         async with asyncio.timeout(_QUERY_TIMEOUT_S):
-            rows = await fetch(_SQL.unpublished(self._pool, group_id=self._group, partitions=list(numbers), most=most))
+            rows = await fetch(
+                _SQL.unpublished(
+                    self._pool,
+                    group_id=self._group,
+                    partitions=list(numbers),
+                    most=most,
+                    **_keys(pairs),
+                    died_ats=[died_at for _, died_at in without],
+                )
+            )
         return [
             Unpublished(
                 Pair(r["app"], r["tenant"], r["delivery"], r["run"], r["handler"], r["element"]),
@@ -90,16 +105,18 @@ class DeadLetters:
         """Note that the topic has these; one that died anew meanwhile is published again."""
         pairs = [letter.pair for letter in letters]
         async with asyncio.timeout(_QUERY_TIMEOUT_S):
-            await _SQL.mark_published(
-                self._pool,
-                apps=[p.app for p in pairs],
-                tenants=[p.tenant for p in pairs],
-                deliveries=[p.delivery for p in pairs],
-                runs=[p.run for p in pairs],
-                handlers=[p.handler for p in pairs],
-                elements=[p.element for p in pairs],
-                died_ats=[letter.died_at for letter in letters],
-            )
+            await _SQL.mark_published(self._pool, **_keys(pairs), died_ats=[letter.died_at for letter in letters])
+
+
+def _keys(pairs: Sequence[Pair]) -> dict[str, list[Any]]:
+    return {
+        "apps": [p.app for p in pairs],
+        "tenants": [p.tenant for p in pairs],
+        "deliveries": [p.delivery for p in pairs],
+        "runs": [p.run for p in pairs],
+        "handlers": [p.handler for p in pairs],
+        "elements": [p.element for p in pairs],
+    }
 
 
 async def list_dead(pool: Pool, chosen: PairFilter = ALL_PAIRS, *, most: int = 100) -> list[dict[str, Any]]:

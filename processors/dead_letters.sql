@@ -55,12 +55,20 @@ WHERE d.delivery = :delivery AND (CAST(:app AS text) IS NULL OR d.app = :app)
 AND (CAST(:handler AS text) IS NULL OR d.handler = :handler)
 ORDER BY d.app, d.tenant, d.run, d.element, d.handler;
 
--- name: unpublished(group_id, partitions, most)
--- Dead pairs that outside consumers have not been told of.
+-- name: unpublished(group_id, partitions, most, apps, tenants, deliveries, runs, handlers, elements, died_ats)
+-- Dead pairs that outside consumers have not been told of, but for the deaths that are named.
 SELECT d.app, d.tenant, d.delivery, d.run, d.handler, d.element, d.attempts, d.errors, d.died_at, d.type, h.headers, h.body
 FROM dead AS d JOIN held AS h USING (app, tenant, delivery, run)
 WHERE d.group_id = :group_id AND d.partition = ANY(CAST(:partitions AS integer[])) AND d.published_at IS NULL
 AND d.discarded_at IS NULL
+AND NOT EXISTS (
+    SELECT FROM unnest(
+        CAST(:apps AS text[]), CAST(:tenants AS text[]), CAST(:deliveries AS text[]), CAST(:runs AS text[]),
+        CAST(:handlers AS text[]), CAST(:elements AS integer[]), CAST(:died_ats AS timestamptz[])
+    ) AS k (app, tenant, delivery, run, handler, element, died_at)
+    WHERE d.app = k.app AND d.tenant = k.tenant AND d.delivery = k.delivery AND d.run = k.run
+    AND d.handler = k.handler AND d.element = k.element AND d.died_at = k.died_at
+)
 ORDER BY d.died_at LIMIT :most;
 
 -- name: mark_published(apps, tenants, deliveries, runs, handlers, elements, died_ats)!
