@@ -18,6 +18,7 @@ from processors import ledger_rows
 from processors.ledger_rows import BacklogEntry, Entry, IndexEntry, PairEntry, ReleaseEntry
 from processors.ownership import Ownership
 from processors.pairs import Dead, Done, Pair, Parked, Record
+from processors.recent_pairs import RecentPairs
 from processors.sql import Connection, Pool, fetch, queries
 from schemas.ids import AppName, TenantId
 from schemas.logs import get_logger
@@ -62,9 +63,8 @@ class Ledger:
         self._healthy.set()
         self._asked: dict[Key, asyncio.Future[frozenset[tuple[str, int]]]] = {}
         self._ask = asyncio.Event()
-        # Pairs recorded by this worker: unflushed ones (None), and those flushed since look-up number n.
-        self._recent: dict[Pair, int | None] = {}
-        self._lookups = 0
+        self._recent = RecentPairs()
+        self._is_looking = False
         self._flushing = 0
         self.after_flush: Callable[[], None] = _nothing
         """Called after each flush, when what it wrote is no longer unrecorded."""
@@ -87,7 +87,7 @@ class Ledger:
     def put(self, entry: Entry) -> None:
         """Take an entry for the next flush; its `recorded` is called once, from the loop."""
         if isinstance(entry, PairEntry | BacklogEntry):
-            self._recent[entry.pair] = None
+            self._recent.add(entry.pair)
         self._ended += isinstance(entry, PairEntry)
         self._buffer.append(entry)
         self._idle.clear()
@@ -156,10 +156,13 @@ class Ledger:
                     entry.known()
             if isinstance(entry, PairEntry | BacklogEntry):
                 if ours:
-                    self._recent[entry.pair] = self._lookups
+                    self._recent.written(entry.pair)
                 else:
-                    self._recent.pop(entry.pair, None)
+                    self._recent.drop(entry.pair)
             entry.recorded(ours)
+        if stored.held and not self._is_looking and not self._asked:
+            # Parked pairs make no look-ups: a backlog that drains alone would be remembered whole.
+            self._recent.pass_over()
 
     async def _store(self, batch: Sequence[Entry]) -> _Stored:
         """Write what is still ours."""
@@ -225,9 +228,10 @@ class Ledger:
             await self._ask.wait()
             self._ask.clear()
             asked, self._asked = self._asked, {}
-            self._lookups += 1
-            started = self._lookups
+            self._is_looking = True
+            number = self._recent.begin()
             rows = await self._query(list(asked))
+            self._is_looking = False
             found: dict[Key, set[tuple[str, int]]] = {}
             for row in rows:
                 key = (row["app"], row["tenant"], row["delivery"], row["run"])
@@ -235,9 +239,7 @@ class Ledger:
             for key, future in asked.items():
                 if not future.done():
                     future.set_result(frozenset(found.get(key, ())))
-            # What was flushed before the look-up before this one began is in every answer from now on.
-            for pair in [p for p, since in self._recent.items() if since is not None and since < started - 1]:
-                del self._recent[pair]
+            self._recent.end(number)
 
     async def _query(self, keys: Sequence[Key]) -> list[asyncpg.Record]:
         apps, tenants, deliveries, runs = (list(column) for column in zip(*keys, strict=True))
