@@ -17,20 +17,18 @@ BROKEN = "broken_envelope"
 
 def read(record: ConsumerRecord) -> Record:
     """Return a Kafka record as a delivery; one that has no envelope gets one that says so."""
-    headers = list(record.headers)
+    # Kafka has headers without a value, which nothing of ours writes or keeps.
+    headers = [(name, value) for name, value in record.headers if value is not None]
     body = record.value or b""
     try:
-        # Postgres can't store NUL in a text: what has one is no envelope of ours.
-        envelope = None if any(b"\x00" in value for _, value in headers) else from_headers(headers)
+        envelope = from_headers(headers)
     except BrokenEnvelope:
-        envelope = None
-    if envelope is None:
         envelope = Envelope(
             id=broken_id(record),
             type="broken",
             app=AppName("-"),
             tenant=NO_TENANT,
-            received_at=datetime.fromtimestamp(record.timestamp / 1000, UTC),
+            received_at=_written_at(record),
             reason=BROKEN,
         )
     return Record(envelope, record.topic, record.partition, record.offset, headers, body)
@@ -39,6 +37,13 @@ def read(record: ConsumerRecord) -> Record:
 def broken_id(record: ConsumerRecord) -> DeliveryId:
     """Return the delivery id that a record has if its own can't be read."""
     return DeliveryId(f"{record.topic}-{record.partition}-{record.offset}")
+
+
+def _written_at(record: ConsumerRecord) -> datetime:
+    try:
+        return datetime.fromtimestamp(record.timestamp / 1000, UTC)
+    except (ValueError, OverflowError):
+        return datetime.now(UTC)  # its writer named a time that no calendar has
 
 
 def is_broken(record: Record) -> bool:

@@ -22,6 +22,10 @@ TYPE_PREFIX = "highlevel."
 MAX_TEXT_LENGTH = 250
 """Of what the vendor wrote at will (type, timestamp): longer texts are cut in the headers, the body has them whole."""
 
+MAX_ID_LENGTH = 200
+"""Of what tells deliveries, tenants and entities apart; the receiver takes no longer ones. An index row in Postgres has
+2,704 bytes for several of them, at worst of four bytes a character."""
+
 NO_TENANT = TenantId("-")
 """Stands for the tenant of a quarantined delivery that names none; no vendor id is this short."""
 
@@ -31,6 +35,8 @@ REPLAY_HEADERS = frozenset({"ce_replayid", "ce_replayhandlers", "ce_replayelemen
 _NOT_TEXT = re.compile("[\x00\ud800-\udfff]")
 
 _MAX_DIGITS = 10
+
+_MAX_NAME_BYTES = 200
 
 _REQUIRED = {"ce_id", "ce_type", "ce_source", "ce_app", "ce_receivedtime"}
 _OPTIONAL = {"ce_subject", "ce_time", "ce_typesource", "ce_signature", "traceparent", "ce_reason"} | REPLAY_HEADERS
@@ -100,22 +106,22 @@ def to_headers(envelope: Envelope) -> Headers:
 def from_headers(headers: Iterable[tuple[str, bytes | None]]) -> Envelope:
     """Read an envelope back; headers that are not ours are passed over, whatever is in them.
 
-    Raises BrokenEnvelope naming the header at fault.
+    Raises BrokenEnvelope naming the header at fault: also one that no table of ours could hold.
     """
     fields = {name: _decoded(name, value) for name, value in headers if name in _READ and value is not None}
     try:
         return Envelope(
-            id=DeliveryId(fields["ce_id"]),
-            type=fields["ce_type"].removeprefix(TYPE_PREFIX),
-            app=AppName(fields["ce_app"]),
+            id=DeliveryId(_short("ce_id", fields["ce_id"])),
+            type=_short("ce_type", fields["ce_type"].removeprefix(TYPE_PREFIX), MAX_TEXT_LENGTH),
+            app=AppName(_name("ce_app", fields["ce_app"])),
             tenant=_tenant(fields["ce_source"]),
             received_at=_time(fields["ce_receivedtime"]),
-            entity=EntityId(fields["ce_subject"]) if "ce_subject" in fields else None,
+            entity=EntityId(_short("ce_subject", fields["ce_subject"])) if "ce_subject" in fields else None,
             time=fields.get("ce_time"),
             type_source="path" if fields.get("ce_typesource") == "path" else "body",
             signature=fields.get("ce_signature", "none"),
             traceparent=fields.get("traceparent"),
-            replay_id=fields.get("ce_replayid"),
+            replay_id=_name("ce_replayid", fields["ce_replayid"]) if "ce_replayid" in fields else None,
             replay_handlers=_names(fields.get("ce_replayhandlers")),
             replay_element=_element(fields.get("ce_replayelement")),
             reason=fields.get("ce_reason"),
@@ -128,7 +134,26 @@ def _tenant(source: str) -> TenantId:
     tenant = unquote(source.rpartition("/")[2])
     if not tenant:
         raise BrokenEnvelope("ce_source names no tenant")
-    return TenantId(tenant)
+    return TenantId(_short("ce_source", _text("ce_source", tenant)))
+
+
+def _short(name: str, text: str, most: int = MAX_ID_LENGTH) -> str:
+    if len(text) > most:
+        raise BrokenEnvelope(f"the header {name} is too long")
+    return text
+
+
+def _name(name: str, text: str) -> str:
+    # Ours, in ASCII: of others' characters it takes fewer.
+    if len(text.encode()) > _MAX_NAME_BYTES:
+        raise BrokenEnvelope(f"the header {name} is too long")
+    return text
+
+
+def _text(name: str, text: str) -> str:
+    if "\x00" in text:
+        raise BrokenEnvelope(f"the header {name} has NUL, which Postgres can't store")
+    return text
 
 
 def _names(text: str | None) -> tuple[str, ...]:
@@ -173,6 +198,6 @@ def _storable(text: str) -> str:
 
 def _decoded(name: str, value: bytes) -> str:
     try:
-        return value.decode()
+        return _text(name, value.decode())
     except UnicodeDecodeError:
         raise BrokenEnvelope(f"the header {name} is not UTF-8") from None

@@ -1,8 +1,10 @@
 """What becomes of deliveries: on a real Kafka and a real Postgres, by a worker of this process."""
 
 import asyncio
+import random
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 from aiokafka import AIOKafkaConsumer
 
@@ -302,15 +304,34 @@ async def test_each_element_of_a_list_body_runs_by_itself(settings, pool):
     assert [(h.element, h.state) for h in found.handlers] == [(0, "done"), (1, "dead")]
 
 
-async def test_a_record_without_an_envelope_becomes_a_dead_letter(settings, pool):
-    stranger = delivery(settings.kafka)
-    stranger.headers[:] = [("ce_id", b"\xff")]
-    await publish(settings.kafka, [stranger])
-    async with working(settings):
-        (dead,) = await eventually(lambda: list_dead(pool))
+async def test_a_record_without_a_usable_envelope_becomes_a_dead_letter_and_holds_up_nobody(settings, pool):
+    last = delivery(settings.kafka)
 
-    assert dead["handler"] == "levelgate.envelope"
-    assert dead["errors"][0]["error"] == "BrokenEnvelope"
+    def stranger(**headers):
+        changed = dict(last.headers) | headers
+        return msgspec.structs.replace(last, headers=list(changed.items()))
+
+    strangers = [
+        stranger(ce_id=b"\xff"),
+        stranger(ce_source=b"/apps/demo/tenants/%00"),
+        stranger(ce_subject=random.randbytes(3000).hex().encode()),
+        stranger(ce_type=None),
+    ]
+    await publish(settings.kafka, [*strangers, stranger(x_none=None)])
+
+    async def note(event, ctx):
+        raise Permanent("its headers are kept")
+
+    async with working(settings, handler(note)):
+        await until(pool, last, "dead")
+        dead = await eventually(lambda: list_dead(pool), lambda rows: len(rows) == len(strangers) + 1)
+        await eventually(
+            lambda: pool.fetchval("SELECT count(*) FROM dead WHERE published_at IS NULL"), lambda n: n == 0
+        )
+
+    buried = [each for each in dead if each["handler"] == "levelgate.envelope"]
+    assert len(buried) == len(strangers)
+    assert {each["errors"][0]["error"] for each in buried} == {"BrokenEnvelope"}
 
 
 async def test_what_is_cancelled_at_the_end_of_the_grace_time_is_not_committed_and_runs_again(settings, pool):

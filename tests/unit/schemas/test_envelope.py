@@ -6,14 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.envelope import MAX_TEXT_LENGTH, Envelope, from_headers, to_headers
+from schemas.envelope import MAX_ID_LENGTH, MAX_TEXT_LENGTH, Envelope, from_headers, to_headers
 from schemas.errors import BrokenEnvelope
 from schemas.topics import HEADERS_ALLOWANCE_BYTES
 
 RECEIVED_FIRST = datetime(1970, 1, 1, tzinfo=UTC)
 RECEIVED = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
 
-texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=MAX_TEXT_LENGTH)
+storable = st.characters(exclude_categories=["Cs"], exclude_characters="\x00")
+texts = st.text(storable, max_size=MAX_TEXT_LENGTH)
+ids = st.text(storable, max_size=MAX_ID_LENGTH)
+names = st.text(st.characters(codec="ascii", exclude_characters="\x00"), max_size=MAX_ID_LENGTH)
 any_text = st.text(st.characters(exclude_categories=[]), max_size=200)
 
 
@@ -36,19 +39,19 @@ def headers(**changes):
 @given(
     st.builds(
         Envelope,
-        id=texts,
+        id=ids,
         type=texts,
-        app=texts,
-        tenant=texts.filter(bool),
+        app=names,
+        tenant=ids.filter(bool),
         received_at=st.integers(min_value=-60_000_000_000_000_000, max_value=250_000_000_000_000_000).map(
             lambda microseconds: RECEIVED_FIRST + timedelta(microseconds=microseconds)
         ),
-        entity=st.none() | texts,
+        entity=st.none() | ids,
         time=st.none() | texts,
         type_source=st.sampled_from(["body", "path"]),
         signature=texts,
         traceparent=st.none() | texts,
-        replay_id=st.none() | texts,
+        replay_id=st.none() | names,
         replay_handlers=st.lists(texts).map(tuple),
         replay_element=st.none() | st.integers(min_value=0, max_value=10**8),
         reason=st.none() | texts,
@@ -76,7 +79,7 @@ def test_a_tenant_of_any_characters_is_one_segment_of_the_source(tenant):
 
 @given(any_text, any_text)
 def test_what_is_no_text_is_replaced_so_that_it_can_be_stored(first, second):
-    sent = envelope(type=first, traceparent=second, entity=first, tenant="t" + second)
+    sent = envelope(type=first, traceparent=second, entity=first, tenant=("t" + second)[:MAX_ID_LENGTH])
     read = from_headers(to_headers(sent))
     for text in (read.type, read.traceparent, read.entity, read.tenant):
         assert text is not None
@@ -175,6 +178,34 @@ def test_a_replay_for_nobody_knows_whom_is_a_broken_envelope(changed):
 def test_a_source_without_a_tenant_is_a_broken_envelope(source):
     with pytest.raises(BrokenEnvelope, match="tenant"):
         from_headers(headers(ce_source=source))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ce_source", b"/apps/demo/tenants/%00"),
+        ("ce_source", b"/apps/demo/tenants/" + b"x" * 201),
+        ("ce_subject", b"a\x00b"),
+        ("ce_subject", "\U0001f600".encode() * 201),
+        ("ce_id", b"x" * 201),
+        ("ce_type", b"highlevel." + b"x" * 251),
+        ("ce_app", b"x" * 201),
+        ("ce_replayid", b"x" * 201),
+    ],
+    ids=[
+        "NUL",
+        "a long tenant",
+        "NUL in an entity",
+        "a long entity",
+        "a long id",
+        "a long type",
+        "a long app",
+        "a long run",
+    ],
+)
+def test_what_no_table_of_ours_could_hold_is_a_broken_envelope_that_names_it(name, value):
+    with pytest.raises(BrokenEnvelope, match=name):
+        from_headers(headers(**{name: value}))
 
 
 def test_headers_of_others_are_passed_over():
