@@ -323,7 +323,7 @@ async def test_a_record_without_a_usable_envelope_becomes_a_dead_letter_and_hold
         raise Permanent("its headers are kept")
 
     async with working(settings, handler(note)):
-        await until(pool, last, "dead")
+        await until(pool, [last], "dead")
         dead = await eventually(lambda: list_dead(pool), lambda rows: len(rows) == len(strangers) + 1)
         await eventually(
             lambda: pool.fetchval("SELECT count(*) FROM dead WHERE published_at IS NULL"), lambda n: n == 0

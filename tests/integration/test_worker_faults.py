@@ -2,6 +2,8 @@
 
 import asyncio
 from datetime import UTC, datetime
+from functools import partial
+from operator import eq
 
 import aiohttp
 import pytest
@@ -61,7 +63,7 @@ async def test_postgres_away_stops_the_worker_and_nothing_is_lost_or_doubled(set
             # One whose Postgres is there commits twice, as often as this one would.
             for count in (20, 40):
                 await publish(settings.kafka, during[count - 20 : count])
-                await eventually(lambda: committed(beside), lambda seen, count=count: seen == len(before) + 1 + count)
+                await eventually(lambda: committed(beside), partial(eq, len(before) + 1 + count))
             # Nothing of it may be committed while there is no ledger to record it in.
             assert await committed(settings) == len(before)
             cable.mend()

@@ -43,7 +43,7 @@ def gauge(worker, dependency="highlevel"):
 async def consumed(worker):
     """How much it has read, as soon as it reads no more: a poll that is under way may still bring something."""
     labels = {"app": "demo", "family": "contact"}
-    last = deque(maxlen=10)
+    last: deque[float | None] = deque(maxlen=10)
 
     def ask():
         last.append(worker.collector.get_sample_value("levelgate_deliveries_consumed_total", labels))
