@@ -12,7 +12,7 @@ from levelgate.broker import is_member
 from levelgate.postgres import POSTGRES_AWAY
 from processors.ownership import Ownership
 from processors.parking import Lines, Parking
-from processors.partitions import Number, Phase
+from processors.partitions import Change, Number, Phase
 from schemas.errors import LevelgateError
 from schemas.logs import get_logger
 from schemas.settings import Kafka, Worker
@@ -87,7 +87,7 @@ class Claims:
                     held.epoch = await self._ownership.claim(held.number)
                     self._lines.load(held.number, await self._parking.lines(held.number))
                     self._claimed()
-                    held.phase = Phase.ACTIVE
+                    held.change(Change.CLAIMED)
             except (*POSTGRES_AWAY, KafkaError, LevelgateError) as error:
                 log.warning("claim_failed", error=type(error).__name__)
                 await asyncio.sleep(_RETRY_S)

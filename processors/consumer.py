@@ -35,7 +35,7 @@ from processors.intake import Intake
 from processors.ledger import Ledger
 from processors.ownership import Ownership
 from processors.parking import Lines
-from processors.partitions import Number, Phase, by_number
+from processors.partitions import Change, Number, Phase, by_number
 from processors.scheduler import Scheduler
 from schemas.logs import get_logger
 from schemas.metrics import WorkerMetrics
@@ -130,10 +130,9 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
     def fenced(self, number: int) -> None:
         """Drop a number that is another worker's; claim it again while Kafka still assigns it to us."""
         held = self._numbers.get(number)
-        if held is None or held.phase is not Phase.ACTIVE:
+        if held is None or not held.change(Change.FENCED):
             return
         self._metrics.fenced.inc()
-        held.phase = Phase.CLAIMING
         self._lines.drop(number)
         self._apply_pauses()
         self._claim(just_assigned=False)
@@ -267,7 +266,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         self._claims.end()
         numbers = list(self._numbers)
         for held in self._numbers.values():
-            held.phase = Phase.CLOSING
+            held.change(Change.GIVEN_BACK)
         if not numbers:
             self._in_group = False
             return

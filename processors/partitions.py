@@ -16,12 +16,30 @@ from processors.pairs import Record
 
 
 class Phase(Enum):
-    """Where a number is on its way: claiming → active → closing; odd ones never leave `ODD`."""
+    """Where a number is on its way through an assignment."""
 
     CLAIMING = "claiming"
     ACTIVE = "active"
     CLOSING = "closing"
     ODD = "odd"
+
+
+class Change(Enum):
+    """What happens to a number."""
+
+    CLAIMED = "claimed"
+    FENCED = "fenced"
+    GIVEN_BACK = "given back"
+
+
+_NEXT = {
+    (Phase.CLAIMING, Change.CLAIMED): Phase.ACTIVE,
+    (Phase.ACTIVE, Change.FENCED): Phase.CLAIMING,
+    (Phase.CLAIMING, Change.GIVEN_BACK): Phase.CLOSING,
+    (Phase.ACTIVE, Change.GIVEN_BACK): Phase.CLOSING,
+    (Phase.ODD, Change.GIVEN_BACK): Phase.CLOSING,
+}
+"""What is not here changes nothing: a late word about a number that has gone on is no news."""
 
 
 class _Read(msgspec.Struct):
@@ -55,7 +73,7 @@ class Number:
 
     def __init__(self, number: int, partitions: Iterable[TopicPartition], phase: Phase, *, replay: str) -> None:
         self.number = number
-        self.phase = phase
+        self._phase = phase
         self.epoch = 0
         self.trackers = {tp: OffsetTracker() for tp in partitions}
         live, replays = _Quota(), _Quota()
@@ -63,6 +81,17 @@ class Number:
         self._read: dict[TopicPartition, dict[int, _Read]] = {tp: {} for tp in self.trackers}
         self._of_tenant: Counter[Hashable] = Counter()
         self._of_delivery: Counter[Hashable] = Counter()
+
+    @property
+    def phase(self) -> Phase:
+        """Where it is on its way; `change` alone moves it."""
+        return self._phase
+
+    def change(self, change: Change) -> bool:
+        """Go on to the next phase; False where there is none for this change."""
+        before = self._phase
+        self._phase = _NEXT.get((before, change), before)
+        return self._phase is not before
 
     @property
     def unfinished(self) -> int:

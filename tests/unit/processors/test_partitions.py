@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processors.pairs import Record
-from processors.partitions import Number, Phase, by_number
+from processors.partitions import Change, Number, Phase, by_number
 from schemas.settings import Kafka
 from tests.support.deliveries import delivery
 
@@ -128,11 +128,19 @@ def test_reading_stops_at_the_quota_or_the_gap_and_goes_on_at_half_of_it(quota, 
             assert held.wants_pause(each, quota=quota, max_gap=max_gap) == (full[each] or gap >= max_gap)
 
 
-def test_only_an_active_number_is_read():
-    held = number()
-    for phase in Phase:
-        held.phase = phase
-        assert held.wants_pause(EVENTS, quota=10, max_gap=10) == (phase is not Phase.ACTIVE)
+@given(st.sampled_from([Phase.CLAIMING, Phase.ODD]), st.lists(st.sampled_from(Change)))
+def test_a_number_is_read_from_its_claim_until_it_is_fenced_or_given_back_and_an_odd_one_never(first, changes):
+    held = Number(0, [EVENTS, REPLAY], first, replay=REPLAY.topic)
+    is_active = is_given_back = False
+    for change in changes:
+        before = held.phase
+        is_given_back |= change is Change.GIVEN_BACK
+        is_active = change is Change.CLAIMED or (is_active and change is not Change.FENCED)
+        is_active &= first is not Phase.ODD and not is_given_back
+        assert held.change(change) == (held.phase is not before)
+        assert held.wants_pause(EVENTS, quota=10, max_gap=10) == (not is_active)
+        assert (held.phase is Phase.ACTIVE) == is_active
+        assert (held.phase is Phase.CLOSING) == is_given_back
 
 
 def test_a_number_that_lacks_a_topic_is_odd():
