@@ -5,7 +5,7 @@ A count that differs is reported; changing it is a documented procedure.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
 from functools import lru_cache
 from ssl import create_default_context
@@ -17,6 +17,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, for_code
 from aiokafka.partitioner import murmur2
+from aiokafka.structs import TopicPartition
 
 from schemas.errors import LevelgateError
 from schemas.settings import Kafka
@@ -124,6 +125,20 @@ async def is_member(kafka: Kafka, group: str, client_id: str) -> bool:
         each["state"] == "Stable" and client_id in {member["client_id"] for member in each["members"]}
         for each in groups
     )
+
+
+async def committed_offsets(
+    kafka: Kafka, group: str, partitions: Collection[TopicPartition]
+) -> dict[TopicPartition, int]:
+    """Return the offsets that a group has committed, in one request; without those of which there is none.
+
+    Raises LevelgateError, also where the group's coordinator is moving: then the answer has no offsets at all.
+    """
+    async with _admin(kafka) as admin, asyncio.timeout(_REQUEST_TIMEOUT_S):
+        found = await admin.list_consumer_group_offsets(group, partitions=list(partitions))
+    if found.keys() != set(partitions):
+        raise LevelgateError(f"the broker told no offsets of the group {group}: its coordinator is not ready")
+    return {tp: each.offset for tp, each in found.items() if each.offset >= 0}
 
 
 async def describe_topics(kafka: Kafka, max_body_bytes: int) -> tuple[TopicState, ...]:

@@ -3,13 +3,14 @@
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 
 from levelgate.broker import is_member
 from levelgate.postgres import POSTGRES_AWAY
+from processors import positions
 from processors.ownership import Ownership
 from processors.parking import Lines, Parking
 from processors.partitions import Change, Number, Phase
@@ -19,7 +20,6 @@ from schemas.settings import Kafka, Worker
 
 log = get_logger(__name__)
 
-_CALL_TIMEOUT_S = 10.0
 _RETRY_S = 0.5
 
 
@@ -56,13 +56,13 @@ class Claims:
         self._cancel = cancel
         self._claimed = claimed
         self._failed = failed
-        self._assigned_at = -math.inf
+        self._member_at = -math.inf
         self._task: asyncio.Task[None] | None = None
 
     def begin(self, client: AIOKafkaConsumer, numbers: Collection[Number], *, just_assigned: bool) -> None:
         """Claim those of `numbers` that are claiming, instead of what is being claimed by now."""
         self.end()
-        self._assigned_at = time.monotonic() if just_assigned else -math.inf
+        self._member_at = time.monotonic() if just_assigned else -math.inf
         self._task = asyncio.get_running_loop().create_task(self._claim(client, numbers))
         self._task.add_done_callback(self._ended)
 
@@ -81,7 +81,7 @@ class Claims:
             # After a fence, what an older epoch still runs or holds must be gone before it is read again.
             await self._cancel([held.number for held in waiting])
             try:
-                await _find_positions(client, waiting)
+                await positions.begin(client, waiting, kafka=self._kafka, group=self._worker.group)
                 for held in waiting:
                     await self._sure_of_membership()
                     held.epoch = await self._ownership.claim(held.number)
@@ -94,26 +94,13 @@ class Claims:
         log.info("partitions_claimed", partitions=sorted(n.number for n in numbers if n.phase is Phase.ACTIVE))
 
     async def _sure_of_membership(self) -> None:
-        """Raise NoMember where the assignment is not fresh and the group has gone on without us.
+        """Raise NoMember where the group has gone on without us, asking the broker where its word is not fresh.
 
         A worker that was frozen and wakes up does not know that yet: taking a number over then would fence its owner.
         """
-        if time.monotonic() - self._assigned_at < self._worker.session_timeout_s / 2:
+        asked_at = time.monotonic()
+        if asked_at - self._member_at < self._worker.session_timeout_s / 2:
             return
         if not await is_member(self._kafka, self._worker.group, self._name):
             raise NoMember("the group goes on without this worker, or is rebalancing")
-
-
-async def _find_positions(client: AIOKafkaConsumer, numbers: Iterable[Number]) -> None:
-    """Start each partition at its committed offset, else at its earliest record; never at its end."""
-    partitions = [tp for held in numbers for tp in held.trackers]
-    async with asyncio.timeout(_CALL_TIMEOUT_S):
-        offsets = await asyncio.gather(*(client.committed(tp) for tp in partitions))
-        committed = dict(zip(partitions, offsets, strict=True))
-        unknown = [tp for tp, offset in committed.items() if offset is None]
-        earliest = await client.beginning_offsets(unknown) if unknown else {}
-    for held in numbers:
-        for tp in held.trackers:
-            start = committed[tp] if committed[tp] is not None else earliest[tp]
-            held.begin(tp, start)
-            client.seek(tp, start)
+        self._member_at = asked_at

@@ -30,6 +30,7 @@ from aiokafka.structs import ConsumerRecord, TopicPartition
 
 from levelgate.broker import client_options
 from levelgate.postgres import POSTGRES_AWAY
+from processors import positions
 from processors.claims import Claims
 from processors.intake import Intake
 from processors.ledger import Ledger
@@ -185,7 +186,8 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
                 # Claiming finds these and seeks; without a pause here the same error would come in a busy loop.
                 await asyncio.sleep(_ERROR_PAUSE_S)
             except OffsetOutOfRangeError as error:
-                await self._skip_lost(client, error.args[0])
+                if not await positions.skip_lost(client, self._numbers, error.args[0], lost=self._lost):
+                    await asyncio.sleep(_RETRY_S)
             except ConsumerStoppedError:
                 return
             except KafkaError as error:
@@ -208,18 +210,8 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
             return
         self._intake.take(held, tp, records)
 
-    async def _skip_lost(self, client: AIOKafkaConsumer, offsets: dict[TopicPartition, int]) -> None:
-        """Go on at the earliest record where retention took what was to be read next."""
-        for tp, offset in offsets.items():
-            async with asyncio.timeout(_CALL_TIMEOUT_S):
-                earliest = (await client.beginning_offsets([tp]))[tp]
-            lost = max(0, earliest - offset)
-            self._metrics.offsets_lost.labels(self._topics.family(tp.topic)).inc(lost)
-            log.error("offsets_lost", topic=tp.topic, partition=tp.partition, first=offset, next=earliest)
-            held = self._numbers.get(tp.partition)
-            if held is not None and tp in held.trackers:
-                held.begin(tp, earliest)
-                client.seek(tp, earliest)
+    def _lost(self, tp: TopicPartition, count: int) -> None:
+        self._metrics.offsets_lost.labels(self._topics.family(tp.topic)).inc(count)
 
     def _apply_pauses(self) -> None:
         client = self._client
