@@ -26,6 +26,7 @@ from processors.attempts import Attempts
 from processors.brakes import Brakes
 from processors.budgets import BudgetTable
 from processors.claims import Claims
+from processors.commits import Commits
 from processors.consumer import Consumer
 from processors.context import Contexts
 from processors.days import keep_days
@@ -214,6 +215,7 @@ class Worker:
             ledger=ledger,
             ownership=ownership,
             claims=claims,
+            commits=Commits(ownership, interval_s=worker.commit_interval_s, failed=self._failed),
             lines=lines,
             scheduler=scheduler,
             metrics=self._metrics,

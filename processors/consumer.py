@@ -5,9 +5,11 @@ What Kafka's client does behind our back, and what is done about each (aiokafka 
   is sought back to;
 - every rebalance forgets pauses: the reasons are our own state, applied again after each poll;
 - a cancelled or missing `getmany` ends the membership for good: nothing cancels it, a paused worker polls on;
-- a commit retries under the *current* generation: one lock, one last commit at revocation, none while out of
-  the group, and only for numbers whose epoch is confirmed;
-- the callbacks run in the coordinator's task and must not wait for the poll loop: they wait for handlers only.
+- a commit retries under the *current* generation: see `Commits`;
+- the callbacks run in the coordinator's task and must not wait for the poll loop: they wait for handlers only, and
+  less long than the group waits for them;
+- from a rebalance's beginning on `getmany` waits for an assignment, which never comes where the join fails at the end
+  of the membership: `stop` ends it.
 """
 
 import asyncio
@@ -17,23 +19,21 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
-from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import (
     ConsumerStoppedError,
     IllegalStateError,
-    KafkaConnectionError,
     KafkaError,
     NoOffsetForPartitionError,
     OffsetOutOfRangeError,
 )
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
-from levelgate.broker import client_options
-from levelgate.postgres import POSTGRES_AWAY
 from processors import positions
 from processors.claims import Claims
+from processors.commits import Commits
 from processors.intake import Intake
 from processors.ledger import Ledger
+from processors.membership import give_back_s, reach, rebalance_s
 from processors.ownership import Ownership
 from processors.parking import Lines
 from processors.partitions import Change, Number, Phase, by_number
@@ -47,9 +47,9 @@ log = get_logger(__name__)
 
 _POLL_MS = 100
 _POLL_RECORDS = 500
-_CALL_TIMEOUT_S = 10.0
 _RETRY_S = 0.5
 _ERROR_PAUSE_S = 0.02
+_END_S = 1.0
 _MOST_UNWRITTEN = 5000
 """Entries that wait for the ledger: beyond it nothing more is read, so that a slow Postgres does not fill memory."""
 
@@ -68,6 +68,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         ledger: Ledger,
         ownership: Ownership,
         claims: Claims,
+        commits: Commits,
         lines: Lines,
         scheduler: Scheduler,
         metrics: WorkerMetrics,
@@ -83,17 +84,18 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         self._ledger = ledger
         self._ownership = ownership
         self._claims = claims
+        self._commits = commits
         self._lines = lines
         self._scheduler = scheduler
         self._metrics = metrics
         self._numbers: dict[int, Number] = {}
         self._paused: set[TopicPartition] = set()
-        self._committed: dict[TopicPartition, int] = {}
-        self._commit_lock = asyncio.Lock()
         self._in_group = False
         self._stopping = False
         self._stopped = asyncio.Event()
         self._client: AIOKafkaConsumer | None = None
+        self._consuming: asyncio.Task[None] | None = None
+        self._leaving: asyncio.Task[None] | None = None
 
     @property
     def moves(self) -> int:
@@ -140,43 +142,25 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
 
     async def run(self) -> None:
         """Consume until `stop`. Raises KafkaError where the client can't recover."""
-        client = self._client = await self._started()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._consuming = tasks.create_task(self._consume())
+        finally:
+            self._claims.end()
+            self._commits.end()
+
+    async def _consume(self) -> None:
+        client = self._client = await reach(
+            self._kafka,
+            self._worker,
+            name=self._name,
+            max_fetch_bytes=self._max_fetch_bytes,
+            stopped=self._stopped,
+        )
         if client is None:
             return
         client.subscribe(topics=list(self._topics.consumed()), listener=self)
-        async with asyncio.TaskGroup() as tasks:
-            commits = tasks.create_task(self._commit_now_and_then())
-            try:
-                await self._poll(client)
-            finally:
-                commits.cancel()
-                self._claims.end()
-
-    async def _started(self) -> AIOKafkaConsumer | None:
-        """Return a client that has reached the broker; None where the worker was stopped before."""
-        while not self._stopped.is_set():
-            client = AIOKafkaConsumer(
-                **client_options(self._kafka),
-                client_id=self._name,
-                group_id=self._worker.group,
-                enable_auto_commit=False,
-                auto_offset_reset="none",
-                partition_assignment_strategy=(RangePartitionAssignor,),
-                session_timeout_ms=int(self._worker.session_timeout_s * 1000),
-                heartbeat_interval_ms=int(self._worker.session_timeout_s * 1000 / 10),
-                rebalance_timeout_ms=int((self._worker.grace_s + 10) * 1000),
-                max_partition_fetch_bytes=self._max_fetch_bytes,
-                fetch_max_wait_ms=100,
-            )
-            try:
-                await client.start()
-            except KafkaConnectionError as error:
-                log.warning("kafka_unavailable", error=type(error).__name__)
-                await client.stop()
-                await asyncio.sleep(_RETRY_S)
-            else:
-                return client
-        return None
+        await self._poll(client)
 
     async def _poll(self, client: AIOKafkaConsumer) -> None:
         while not self._stopped.is_set():
@@ -237,13 +221,15 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         partitions = list(assigned)
         client.pause(*partitions)
         self._paused = set(partitions)
-        self._committed = {}
+        if self._stopping:
+            return
         self._numbers = by_number(partitions, self._topics.consumed(), replay=self._topics.replay)
         self._in_group = True
         odd = sorted(n.number for n in self._numbers.values() if n.phase is Phase.ODD)
         if odd:
             log.error("partitions_odd", partitions=odd, hint="partition counts differ: levelgate topics show")
         log.info("partitions_assigned", partitions=sorted(self._numbers))
+        self._commits.begin(client, self._numbers.values())
         self._claim(just_assigned=True)
 
     def _claim(self, *, just_assigned: bool) -> None:
@@ -256,68 +242,54 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
 
     async def _give_back(self) -> None:
         self._claims.end()
-        numbers = list(self._numbers)
-        for held in self._numbers.values():
+        numbers = self._numbers
+        for held in numbers.values():
             held.change(Change.GIVEN_BACK)
-        if not numbers:
-            self._in_group = False
-            return
-        await self._scheduler.stop(numbers, grace_s=self._worker.grace_s)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_CALL_TIMEOUT_S):
-                await self._ledger.flushed()
-        async with self._commit_lock:
-            with contextlib.suppress(*POSTGRES_AWAY):
-                await self._ownership.renew()
-                await self._commit(self._committable())
-            self._in_group = False
-        for number in numbers:
-            self._ownership.drop(number)
-            self._lines.drop(number)
-        self._numbers = {}
-        self._paused = set()
-        log.info("partitions_given_back", partitions=sorted(numbers))
-
-    async def _commit_now_and_then(self) -> None:
-        while True:
-            await asyncio.sleep(self._worker.commit_interval_s)
-            async with self._commit_lock:
-                if self._in_group:
-                    await self._commit(self._committable())
-
-    def _committable(self) -> dict[TopicPartition, int]:
-        """Return the lowest unfinished offsets of confirmed numbers, where they have moved."""
-        offsets = {
-            tp: tracker.committable
-            for held in self._numbers.values()
-            if self._ownership.is_confirmed(held.number)
-            for tp, tracker in held.trackers.items()
-        }
-        return {tp: o for tp, o in offsets.items() if o is not None and o != self._committed.get(tp)}
-
-    async def _commit(self, offsets: dict[TopicPartition, int]) -> None:
-        client = self._client
-        if client is None or not offsets:
-            return
         try:
-            async with asyncio.timeout(_CALL_TIMEOUT_S):
-                await client.commit(offsets)
-        except (KafkaError, IllegalStateError, TimeoutError) as error:
+            async with asyncio.timeout(give_back_s(self._worker)):
+                await self._finish(numbers)
+        except TimeoutError:
             # What is not committed is read again, and the ledger knows it.
-            log.warning("commit_failed", error=type(error).__name__)
-        else:
-            self._committed |= offsets
+            log.warning("giving_back_cut_short", partitions=sorted(numbers))
+        finally:
+            self._commits.end()
+            self._in_group = False
+            for number in numbers:
+                self._ownership.drop(number)
+                self._lines.drop(number)
+            self._numbers = {}
+            self._paused = set()
+        if numbers:
+            log.info("partitions_given_back", partitions=sorted(numbers))
+
+    async def _finish(self, numbers: dict[int, Number]) -> None:
+        """End what runs, write it, commit it. Asks Postgres for nothing itself: it may hang."""
+        if self._client is None or not numbers:
+            return
+        await self._scheduler.stop(list(numbers), grace_s=self._worker.grace_s)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._worker.session_timeout_s / 3):
+                await self._ledger.flushed()
+        await self._commits.last(self._client, numbers.values())
 
     async def stop(self) -> None:
-        """Take no more, finish or cancel what runs, commit, leave the group. Bounded in time."""
+        """Take no more, finish or cancel what runs, commit, leave the group: within `rebalance_s` and a second."""
         self._stopping = True
         self._apply_pauses()
-        await self._give_back()
+        with contextlib.suppress(TimeoutError, KafkaError):
+            async with asyncio.timeout(rebalance_s(self._worker)):
+                await self._give_back()
+                self._stopped.set()
+                if self._client is not None:
+                    # Shielded: cancelled while it takes leave, aiokafka leaves its tasks and connections behind.
+                    self._leaving = asyncio.create_task(self._client.stop())
+                    await asyncio.shield(self._leaving)
+        # Whether it left the group or its time is over: what waits for an assignment now would wait for ever.
         self._stopped.set()
-        if self._client is not None:
-            with contextlib.suppress(TimeoutError, KafkaError):
-                async with asyncio.timeout(_CALL_TIMEOUT_S):
-                    await self._client.stop()
+        if self._consuming is not None:
+            _, waiting = await asyncio.wait([self._consuming], timeout=_END_S)
+            for task in waiting:
+                task.cancel()
 
     def observe(self) -> None:
         """Set lag and age of the oldest unfinished delivery, by family, and the partition numbers by phase."""

@@ -98,7 +98,7 @@ def _parts(settings: Settings) -> list[ProcessSpec]:
             port_advice=f"set {variables} to a free port",
             ready_url=f"http://{_HOST}:{health_port}/readyz",
             ready_within_s=_READY_WITHIN_S,
-            grace_s=max(receiver.grace_s, worker.grace_s) + 15,
+            grace_s=max(receiver.grace_s, worker.grace_s + worker.session_timeout_s) + 15,
         )
 
     return [

@@ -9,7 +9,9 @@ from collections import Counter
 from itertools import pairwise
 
 import pytest
+from structlog.testing import capture_logs
 
+from tests.support.cable import Cable
 from tests.support.deliveries import delivery, publish, until
 from tests.support.eventually import eventually
 from tests.support.workers import committed, handler, offsets, quick, working
@@ -61,3 +63,54 @@ async def test_while_members_come_and_go_all_is_handled_once_and_no_commit_goes_
     rewound = {tp for before, after in pairwise(commits) for tp in before if after.get(tp, -1) < before[tp]}
 
     assert rewound == set()
+
+
+async def held_by(settings, staying, running):
+    """Publish until `staying` works on a delivery, with a handler that tells so by the event `running`."""
+    await publish(settings.kafka, [delivery(settings.kafka, tenant=f"location-{n}") for n in range(20)])
+    await eventually(lambda: running.is_set() and staying.is_ready, within_s=20)
+
+
+async def test_a_worker_that_is_stopped_while_another_holds_the_rebalance_ends(settings):
+    running, go_on = asyncio.Event(), asyncio.Event()
+
+    async def long(event, ctx):
+        running.set()
+        await go_on.wait()
+
+    patient, hasty = quick(settings, grace_s=60), quick(settings, grace_s=0.1)
+    async with working(patient, handler(long)) as holding:
+        await held_by(settings, holding, running)
+        with capture_logs() as logs:
+            async with working(hasty, handler(long), ready=False):
+                await eventually(lambda: not holding.is_ready)
+        assert "worker_stopped" in {log["event"] for log in logs}
+        assert not go_on.is_set()
+        go_on.set()
+
+
+@pytest.mark.expected_errors("^aiokafka", "postgres_unavailable")
+async def test_a_worker_whose_postgres_hangs_gives_back_in_time_and_stays_in_the_group(settings):
+    running = asyncio.Event()
+
+    async def long(event, ctx):
+        running.set()
+        await asyncio.Event().wait()
+
+    async with Cable.to(settings.database_url.get_secret_value()) as (cable, url):
+        through = settings.model_copy(update={"database_url": type(settings.database_url)(url)})
+        through = quick(through, grace_s=0.5)
+        async with working(through, handler(long)) as hanging:
+            await held_by(settings, hanging, running)
+            cable.hang()
+            with capture_logs() as logs:
+                async with working(quick(settings, grace_s=0.5), handler(long)):
+                    counts = await eventually(lambda: assigned(logs), lambda counts: sum(counts) >= 3)
+            cable.mend()
+
+    # Of three each got its share in the first rebalance: who is expelled gets none, and the other one all.
+    assert sorted(counts) == [1, 2]
+
+
+def assigned(logs):
+    return [len(log["partitions"]) for log in logs if log["event"] == "partitions_assigned"]

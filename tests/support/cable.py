@@ -1,4 +1,4 @@
-"""A cable between a client and a real server, which a test may cut and mend: TCP forwarded as it is."""
+"""A cable between a client and a real server, which a test may cut, let hang and mend: TCP forwarded as it is."""
 
 import asyncio
 import contextlib
@@ -6,11 +6,15 @@ from urllib.parse import urlsplit, urlunsplit
 
 
 class Cable:
-    """Forwards a port of its own to `host:port`; while cut it closes every connection, old and new."""
+    """Forwards a port of its own to `host:port`; while cut it closes every connection, old and new.
+
+    While it hangs nothing passes, and nobody is told.
+    """
 
     def __init__(self, host: str, port: int) -> None:
         self._far = (host, port)
         self._connected = False
+        self._passes = asyncio.Event()
         self._writers: set[asyncio.StreamWriter] = set()
         self._pumps: set[asyncio.Task[None]] = set()
         self.port = 0
@@ -34,9 +38,14 @@ class Cable:
 
     def mend(self) -> None:
         self._connected = True
+        self._passes.set()
+
+    def hang(self) -> None:
+        self._passes.clear()
 
     def cut(self) -> None:
         self._connected = False
+        self._passes.set()
         for writer in self._writers:
             writer.transport.abort()
         self._writers.clear()
@@ -51,12 +60,12 @@ class Cable:
         assert task is not None
         self._pumps.add(task)
         task.add_done_callback(self._pumps.discard)
-        await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer))
+        await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
 
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-    writer.transport.abort()
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65536):
+                await self._passes.wait()
+                writer.write(data)
+                await writer.drain()
+        writer.transport.abort()
