@@ -33,9 +33,11 @@ from processors.days import keep_days
 from processors.dead_letters import DeadLetters
 from processors.dispatch import Dispatcher
 from processors.due import DuePairs
+from processors.ends import Ends
 from processors.holds import Holds
 from processors.intake import Intake
 from processors.ledger import Beside, Ledger
+from processors.membership import rebalance_s
 from processors.outages import HIGHLEVEL, POSTGRES, Outages
 from processors.outbox import Outbox
 from processors.ownership import Ownership
@@ -76,7 +78,11 @@ class Worker:
         self._error: BaseException | None = None
         self._consumer: Consumer | None = None
         self._ledger: Ledger | None = None
-        self._watchdog = Watchdog(stalled_after_s=settings.worker.stalled_after_s, now=time.monotonic())
+        self._watchdog = Watchdog(
+            stalled_after_s=settings.worker.stalled_after_s,
+            rebalance_s=rebalance_s(settings.worker),
+            now=time.monotonic(),
+        )
         self.name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
         self.metrics_port = 0
         """The port that metrics and health really listen on, once `run` has begun."""
@@ -216,6 +222,7 @@ class Worker:
             ownership=ownership,
             claims=claims,
             commits=Commits(ownership, interval_s=worker.commit_interval_s, failed=self._failed),
+            ends=Ends(Topics(kafka), stalled_after_s=worker.stalled_after_s),
             lines=lines,
             scheduler=scheduler,
             metrics=self._metrics,
@@ -292,7 +299,7 @@ class Worker:
             await asyncio.sleep(min(_OBSERVE_S, self._settings.worker.stalled_after_s / 4))
             now = time.monotonic()
             was_stalled = dog.is_stalled
-            stall = dog.look(now, moves=consumer.moves, has_work=consumer.has_work, running=dispatcher.running)
+            stall = dog.look(now, moves=consumer.moves, standing=consumer.standing, running=dispatcher.running)
             self._metrics.stalled.set(dog.stalled_s)
             self._metrics.circuit_open.labels(POSTGRES).set(POSTGRES in self.open_circuits())
             if stall is not None and not was_stalled:

@@ -57,11 +57,16 @@ class Claims:
         self._claimed = claimed
         self._failed = failed
         self._member_at = -math.inf
+        self.taken = 0
+        """How many numbers were taken over, ever."""
+        self.is_kept = False
+        """Whether the last attempt failed because Postgres or the broker did not answer: others must mend that."""
         self._task: asyncio.Task[None] | None = None
 
     def begin(self, client: AIOKafkaConsumer, numbers: Collection[Number], *, just_assigned: bool) -> None:
         """Claim those of `numbers` that are claiming, instead of what is being claimed by now."""
         self.end()
+        self.is_kept = False
         self._member_at = time.monotonic() if just_assigned else -math.inf
         self._task = asyncio.get_running_loop().create_task(self._claim(client, numbers))
         self._task.add_done_callback(self._ended)
@@ -88,7 +93,10 @@ class Claims:
                     self._lines.load(held.number, await self._parking.lines(held.number))
                     self._claimed()
                     held.change(Change.CLAIMED)
+                    self.taken += 1
+                    self.is_kept = False
             except (*POSTGRES_AWAY, KafkaError, LevelgateError) as error:
+                self.is_kept = not isinstance(error, NoMember)
                 log.warning("claim_failed", error=type(error).__name__)
                 await asyncio.sleep(_RETRY_S)
         log.info("partitions_claimed", partitions=sorted(n.number for n in numbers if n.phase is Phase.ACTIVE))

@@ -31,6 +31,7 @@ from aiokafka.structs import ConsumerRecord, TopicPartition
 from processors import positions
 from processors.claims import Claims
 from processors.commits import Commits
+from processors.ends import Ends
 from processors.intake import Intake
 from processors.ledger import Ledger
 from processors.membership import give_back_s, reach, rebalance_s
@@ -38,6 +39,7 @@ from processors.ownership import Ownership
 from processors.parking import Lines
 from processors.partitions import Change, Number, Phase, by_number
 from processors.scheduler import Scheduler
+from processors.watchdog import Standing
 from schemas.logs import get_logger
 from schemas.metrics import WorkerMetrics
 from schemas.settings import Kafka, Worker
@@ -69,6 +71,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         ownership: Ownership,
         claims: Claims,
         commits: Commits,
+        ends: Ends,
         lines: Lines,
         scheduler: Scheduler,
         metrics: WorkerMetrics,
@@ -85,6 +88,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         self._ownership = ownership
         self._claims = claims
         self._commits = commits
+        self._ends = ends
         self._lines = lines
         self._scheduler = scheduler
         self._metrics = metrics
@@ -99,8 +103,8 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
 
     @property
     def moves(self) -> int:
-        """Deliveries read and deliveries finished, ever: what the watchdog looks at."""
-        return self._intake.moves
+        """Deliveries read, deliveries finished and numbers taken over, ever: what the watchdog looks at."""
+        return self._intake.moves + self._claims.taken
 
     @property
     def active(self) -> dict[int, int]:
@@ -113,12 +117,18 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         return self._in_group and all(n.phase is Phase.ACTIVE for n in self._numbers.values())
 
     @property
-    def has_work(self) -> bool:
-        """Whether there is something that should move: it could be worked on, and nothing known holds it."""
-        if self._stopping or self._is_blocked:
-            return False
+    def standing(self) -> Standing:
+        """How things stand, for the watchdog."""
+        phases = self.phases()
         active = [held for held in self._numbers.values() if held.phase is Phase.ACTIVE]
-        return any(held.unfinished or any(held.lag(tp, self._highwater(tp)) for tp in held.trackers) for held in active)
+        return Standing(
+            is_held=self._stopping or self._client is None or self._is_blocked,
+            broker_answers=self._ends.is_answered,
+            is_member=self._in_group,
+            is_claiming=phases[Phase.CLAIMING.value] > 0 and not self._claims.is_kept,
+            unread=sum(held.lag(tp, self._end(tp)) for held in active for tp in held.trackers),
+            unfinished=sum(held.unfinished for held in active),
+        )
 
     @property
     def _is_blocked(self) -> bool:
@@ -160,7 +170,10 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         if client is None:
             return
         client.subscribe(topics=list(self._topics.consumed()), listener=self)
-        await self._poll(client)
+        async with asyncio.TaskGroup() as tasks:
+            asking = tasks.create_task(self._ends.run(client))
+            await self._poll(client)
+            asking.cancel()
 
     async def _poll(self, client: AIOKafkaConsumer) -> None:
         while not self._stopped.is_set():
@@ -299,7 +312,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         for held in self._numbers.values():
             for tp in held.trackers:
                 family = self._topics.family(tp.topic)
-                lags[family] += held.lag(tp, self._highwater(tp))
+                lags[family] += held.lag(tp, self._end(tp))
                 oldest = held.oldest_received_at(tp)
                 ages[family] = max(ages.get(family, 0.0), (now - oldest).total_seconds() if oldest else 0.0)
         for family, age in ages.items():
@@ -308,6 +321,8 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         for phase, count in self.phases().items():
             self._metrics.partitions.labels(phase).set(count)
 
-    def _highwater(self, tp: TopicPartition) -> int | None:
+    def _end(self, tp: TopicPartition) -> int | None:
+        """Return the offset behind the last record of `tp`, by the fetches or by a question, whichever knows more."""
         client = self._client
-        return client.highwater(tp) if client is not None and tp in client.assignment() else None
+        fetched = client.highwater(tp) if client is not None and tp in client.assignment() else None
+        return max((end for end in (fetched, self._ends.of(tp)) if end is not None), default=None)

@@ -188,7 +188,8 @@ class Worker(_Part):
     """How long a braked handler stands still before it is tried; twice as long each time, where it still fails."""
     brake_max_wait_s: float = Field(default=300.0, gt=0)
     stalled_after_s: float = Field(default=300.0, gt=0)
-    """For how long nothing may move although there is work, before the worker says so and is no longer alive."""
+    """For how long nothing may move although there is work, before the worker says so and is no longer alive. A
+    rebalance has `grace_s` and `session_timeout_s` at least."""
 
 
 class Log(_Part):

@@ -7,7 +7,9 @@ from operator import eq
 
 import aiohttp
 import pytest
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.structs import TopicPartition
 
 from levelgate.broker import apply_topics, client_options
@@ -213,7 +215,16 @@ async def test_the_age_of_the_oldest_unfinished_delivery_is_exported(settings, p
         await eventually(age, lambda seen: seen == 0)
 
 
-@pytest.mark.expected_errors("^aiokafka", "worker_stalled.*'handler': 'stuck'.*'entity': 'contact-1'")
+async def liveness(worker) -> int:
+    """What `/livez` answers."""
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"http://127.0.0.1:{worker.metrics_port}/livez") as answer,
+    ):
+        return answer.status
+
+
+@pytest.mark.expected_errors("^aiokafka", "worker_stalled.*'unfinished'.*'handler': 'stuck'.*'entity': 'contact-1'")
 async def test_a_worker_in_which_nothing_moves_says_what_is_stuck_and_is_not_alive(settings, pool):
     go_on = asyncio.Event()
 
@@ -222,16 +233,63 @@ async def test_a_worker_in_which_nothing_moves_says_what_is_stuck_and_is_not_ali
 
     settings = quick(settings, stalled_after_s=3)
     record = delivery(settings.kafka)
-    async with working(settings, handler(stuck)) as worker, aiohttp.ClientSession() as session:
-
-        async def alive():
-            async with session.get(f"http://127.0.0.1:{worker.metrics_port}/livez") as answer:
-                return answer.status
-
-        assert await alive() == 200
+    async with working(settings, handler(stuck)) as worker:
+        assert await liveness(worker) == 200
         await publish(settings.kafka, [record])
-        await eventually(alive, lambda status: status == 503)
+        await eventually(lambda: liveness(worker), lambda status: status == 503)
         assert worker.collector.get_sample_value("levelgate_stalled_seconds") >= 3
         go_on.set()
         await until(pool, [record], "handled")
-        await eventually(alive, lambda status: status == 200)
+        await eventually(lambda: liveness(worker), lambda status: status == 200)
+
+
+@pytest.mark.expected_errors("^aiokafka", "worker_stalled.*'unread'")
+async def test_a_worker_that_had_read_everything_when_its_fetching_ended_is_not_alive(settings):
+    async def note(event, ctx):
+        pass
+
+    settings = quick(settings, stalled_after_s=2)
+    async with working(settings, handler(note)) as worker:
+        [fetching] = [task for task in asyncio.all_tasks() if "_fetch_requests_routine" in repr(task.get_coro())]
+        fetching.cancel()
+        await asyncio.wait([fetching])
+        await publish(settings.kafka, [delivery(settings.kafka)])
+        await eventually(lambda: liveness(worker), lambda status: status == 503)
+
+
+@pytest.mark.expected_errors("^aiokafka", "worker_stalled.*'joining'")
+async def test_a_worker_to_which_its_group_gives_nothing_is_not_alive_until_it_does(settings):
+    topics = list(Topics(settings.kafka).consumed())
+    holding = Holding()
+    settings = quick(settings, grace_s=0.1, stalled_after_s=2)
+    async with AIOKafkaConsumer(
+        **client_options(settings.kafka),
+        group_id=settings.worker.group,
+        partition_assignment_strategy=(RangePartitionAssignor,),
+        rebalance_timeout_ms=60_000,
+        enable_auto_commit=False,
+    ) as member:
+        member.subscribe(topics, listener=holding)
+        await eventually(member.assignment)
+        async with working(settings, ready=False) as worker:
+            try:
+                await eventually(lambda: worker.metrics_port)
+                await eventually(lambda: liveness(worker), lambda status: status == 503, within_s=20)
+            finally:
+                holding.let_go.set()
+            await eventually(lambda: liveness(worker), lambda status: status == 200)
+            await eventually(lambda: worker.is_ready)
+
+
+class Holding(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
+    """A member that gives nothing back until it may, and holds up its group by that."""
+
+    def __init__(self):
+        self.let_go = asyncio.Event()
+
+    async def on_partitions_revoked(self, revoked):
+        if revoked:
+            await self.let_go.wait()
+
+    async def on_partitions_assigned(self, _assigned):
+        """Take nothing over."""
