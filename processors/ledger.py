@@ -3,6 +3,9 @@
 One transaction a flush: it first holds the owned partition numbers (see `Ownership.hold`), then writes
 done, parked and dead pairs and the delivery index for those alone. What belongs to a number that is
 another's by now is dropped, and its waiters are told so. Nothing here decides; nothing here knows Kafka.
+
+A flush happens once. Where the answer to its COMMIT was lost, Postgres is asked what became of the transaction, before
+anything is written again: a second one would take the first one's rows for somebody else's.
 """
 
 import asyncio
@@ -45,6 +48,13 @@ class _Stored(NamedTuple):
     new: set[Pair]
 
 
+class _Unheard(NamedTuple):
+    """A transaction whose COMMIT was sent, and what it wrote if it is in."""
+
+    transaction: str
+    stored: _Stored
+
+
 class Ledger:
     """Look-ups and writes of one worker, each gathered into batches; `run` is its task."""
 
@@ -66,6 +76,7 @@ class Ledger:
         self._recent = RecentPairs()
         self._is_looking = False
         self._flushing = 0
+        self._unheard: _Unheard | None = None
         self.after_flush: Callable[[], None] = _nothing
         """Called after each flush, when what it wrote is no longer unrecorded."""
 
@@ -136,14 +147,7 @@ class Ledger:
 
     async def _flush(self, batch: Sequence[Entry]) -> None:
         started = time.monotonic()
-        stored: _Stored | None = None
-        while stored is None:
-            try:
-                async with asyncio.timeout(_QUERY_TIMEOUT_S):
-                    stored = await self._store(batch)
-            except POSTGRES_AWAY as error:
-                self._ail(error)
-                await asyncio.sleep(_RETRY_S)
+        stored = await self._store_once(batch)
         self._healthy.set()
         self._metrics.ledger_flush_duration.observe(time.monotonic() - started)
         for entry in batch:
@@ -164,8 +168,31 @@ class Ledger:
             # Parked pairs make no look-ups: a backlog that drains alone would be remembered whole.
             self._recent.pass_over()
 
+    async def _store_once(self, batch: Sequence[Entry]) -> _Stored:
+        """Write what is still ours, as soon as Postgres is there."""
+        self._unheard = None
+        while True:
+            try:
+                async with asyncio.timeout(_QUERY_TIMEOUT_S):
+                    if self._unheard is not None and await self._is_committed(self._unheard.transaction):
+                        return self._unheard.stored
+                    return await self._store(batch)
+            except POSTGRES_AWAY as error:
+                self._ail(error)
+                await asyncio.sleep(_RETRY_S)
+
+    async def _is_committed(self, transaction: str) -> bool:
+        """Whether a transaction is in; waits while that is open."""
+        while True:
+            try:
+                status = await _SQL.status(self._pool, transaction=transaction)
+            except asyncpg.InvalidParameterValueError:
+                return False  # Postgres has not come so far yet: another server took over, which never saw it
+            if status != "in progress":
+                return bool(status == "committed")
+            await asyncio.sleep(_RETRY_S)
+
     async def _store(self, batch: Sequence[Entry]) -> _Stored:
-        """Write what is still ours."""
         current = self._ownership.epochs
         wanted = {e.record.partition: e.epoch for e in batch if current.get(e.record.partition) == e.epoch}
         if not wanted:
@@ -174,10 +201,12 @@ class Ledger:
             owned = await self._ownership.hold(connection, wanted)
             held = {number: epoch for number, epoch in wanted.items() if number in owned}
             ours = [e for e in batch if held.get(e.record.partition) == e.epoch]
-            new = await self._store_held(connection, ours)
+            stored = _Stored(held, await self._store_held(connection, ours))
+            transaction = await _SQL.transaction(connection)
             written = await self._beside(connection, {(e.record.envelope.app, e.record.envelope.tenant) for e in ours})
+            self._unheard = _Unheard(transaction, stored)
         written()
-        return _Stored(held, new)
+        return stored
 
     async def _store_held(self, connection: Connection, entries: Sequence[Entry]) -> set[Pair]:
         """Write entries; return the pairs of the backlog that were not recorded before."""

@@ -131,3 +131,11 @@ AND NOT EXISTS (
     SELECT FROM dead AS d
     WHERE d.app = k.app AND d.tenant = k.tenant AND d.delivery = k.delivery AND d.run = k.run AND d.discarded_at IS NULL
 );
+
+-- name: transaction()$
+-- What this transaction is called, for whoever does not hear of its end.
+SELECT CAST(pg_current_xact_id() AS text);
+
+-- name: status(transaction)$
+-- What became of it: 'committed', 'aborted' or 'in progress'; null where that is forgotten.
+SELECT pg_xact_status(CAST(CAST(:transaction AS text) AS xid8));
