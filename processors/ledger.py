@@ -10,6 +10,7 @@ anything is written again: a second one would take the first one's rows for some
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -23,6 +24,7 @@ from processors.ownership import Ownership
 from processors.pairs import Dead, Done, Pair, Parked, Record
 from processors.recent_pairs import RecentPairs
 from processors.sql import Connection, Pool, fetch, queries
+from schemas.errors import LevelgateError
 from schemas.ids import AppName, TenantId
 from schemas.logs import get_logger
 from schemas.metrics import WorkerMetrics
@@ -55,6 +57,14 @@ class _Unheard(NamedTuple):
     stored: _Stored
 
 
+class RowRefused(LevelgateError):
+    """Postgres does not take a row, however often it is asked: nothing of its partition can be finished any more."""
+
+
+_REFUSED = (asyncpg.DataError, asyncpg.ProgramLimitExceededError, asyncpg.IntegrityConstraintViolationError)
+"""What Postgres, or asyncpg before it, says of a row; everything else is the connection's or the server's trouble."""
+
+
 class Ledger:
     """Look-ups and writes of one worker, each gathered into batches; `run` is its task."""
 
@@ -64,7 +74,7 @@ class Ledger:
         self._group = group
         self._metrics = metrics
         self._beside = beside
-        self._buffer: list[Entry] = []
+        self._buffer: deque[Entry] = deque()
         self._ended = 0
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
@@ -127,7 +137,7 @@ class Ledger:
         await self._idle.wait()
 
     async def run(self) -> None:
-        """Write and look up until cancelled."""
+        """Write and look up until cancelled. Raises RowRefused."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._write())
             tasks.create_task(self._look_up())
@@ -136,18 +146,28 @@ class Ledger:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            batch, self._buffer = self._buffer, []
-            if batch:
-                self._flushing, self._ended = self._ended, 0
+            while self._buffer:
+                batch = ledger_rows.take_batch(self._buffer)
+                self._flushing = sum(isinstance(entry, PairEntry) for entry in batch)
+                self._ended -= self._flushing
                 await self._flush(batch)
                 self._flushing = 0
                 self.after_flush()
-            if not self._buffer:
-                self._idle.set()
+            self._idle.set()
 
     async def _flush(self, batch: Sequence[Entry]) -> None:
+        """Write a batch; where Postgres refuses a row of it, in halves, so that the others are written."""
         started = time.monotonic()
-        stored = await self._store_once(batch)
+        try:
+            stored = await self._store_once(batch)
+        except _REFUSED as error:
+            if len(batch) > 1:
+                middle = len(batch) // 2
+                await self._flush(batch[:middle])
+                await self._flush(batch[middle:])
+            else:
+                await self._flush([_without_texts(batch[0], error)])
+            return
         self._healthy.set()
         self._metrics.ledger_flush_duration.observe(time.monotonic() - started)
         for entry in batch:
@@ -169,7 +189,7 @@ class Ledger:
             self._recent.pass_over()
 
     async def _store_once(self, batch: Sequence[Entry]) -> _Stored:
-        """Write what is still ours, as soon as Postgres is there."""
+        """Write what is still ours, as soon as Postgres is there. Raises what Postgres says of a row."""
         self._unheard = None
         while True:
             try:
@@ -177,6 +197,8 @@ class Ledger:
                     if self._unheard is not None and await self._is_committed(self._unheard.transaction):
                         return self._unheard.stored
                     return await self._store(batch)
+            except _REFUSED:
+                raise
             except POSTGRES_AWAY as error:
                 self._ail(error)
                 await asyncio.sleep(_RETRY_S)
@@ -289,6 +311,20 @@ class Ledger:
         if self._healthy.is_set():
             log.error("postgres_unavailable", error=type(error).__name__)
         self._healthy.clear()
+
+
+def _without_texts(entry: Entry, error: Exception) -> Entry:
+    """Return an entry that was refused with less in it. Raises RowRefused where there is nothing to leave out."""
+    record = entry.record
+    where = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+    less = ledger_rows.without_texts(entry)
+    log.error("row_refused", error=type(error).__name__, app=record.envelope.app, delivery=record.envelope.id, **where)
+    if less is None:
+        raise RowRefused(
+            f"Postgres refuses a row ({type(error).__name__}) of delivery {record.envelope.id}, "
+            f"{record.topic} {record.partition} at {record.offset}: who wrote that record?"
+        )
+    return less
 
 
 def _nothing() -> None:

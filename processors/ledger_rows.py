@@ -1,11 +1,12 @@
-"""From what became of pairs to the columns of the ledger's statements. Pure."""
+"""From what became of pairs to the columns of the ledger's statements, a batch at a time. Pure."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
 
-from processors.pairs import Dead, Done, History, Outcome, Pair, Parked, Record, kept
+from processors.pairs import Dead, Done, History, Line, Outcome, Pair, Parked, Record, kept
 
 Columns = dict[str, list[Any]]
 
@@ -54,6 +55,53 @@ class ReleaseEntry(msgspec.Struct, frozen=True):
 
 
 Entry = PairEntry | IndexEntry | BacklogEntry | ReleaseEntry
+
+MOST_ENTRIES = 1000
+MOST_BYTES = 16 * 1024 * 1024
+"""Of bodies in a batch: a statement is built in memory, here and in Postgres, which takes none of a gigabyte."""
+
+
+def take_batch(buffer: deque[Entry]) -> list[Entry]:
+    """Take the first entries out of `buffer`: at least one, few and small enough for a flush.
+
+    What one run did for many pairs stays together: a crash between two flushes would leave its leader to run after it.
+    """
+    batch: list[Entry] = []
+    size = 0
+    while buffer:
+        size += _body_bytes(buffer[0])
+        is_full = len(batch) >= MOST_ENTRIES or size > MOST_BYTES
+        if batch and is_full and (_done_line(buffer[0]) is None or _done_line(buffer[0]) != _done_line(batch[-1])):
+            break
+        batch.append(buffer.popleft())
+    return batch
+
+
+def _body_bytes(entry: Entry) -> int:
+    is_held = isinstance(entry, BacklogEntry) or (
+        isinstance(entry, PairEntry) and isinstance(entry.outcome, Parked | Dead)
+    )
+    return len(entry.record.body) if is_held else 0
+
+
+def _done_line(entry: Entry) -> Line | None:
+    """Return the line of a pair that is done: one run's pairs are of one, and come one after the other."""
+    if isinstance(entry, PairEntry) and isinstance(entry.outcome, Done):
+        return entry.record.line(entry.pair.handler)
+    return None
+
+
+def without_texts(entry: Entry) -> Entry | None:
+    """Return a pair's entry without what errors said and which calls were made; None where it has neither."""
+    if not isinstance(entry, PairEntry):
+        return None
+    before = entry.outcome.history
+    failures = tuple(msgspec.structs.replace(failure, message="") for failure in before.failures)
+    history = History(before.attempts, failures)
+    if history == before:
+        return None
+    return msgspec.structs.replace(entry, outcome=msgspec.structs.replace(entry.outcome, history=history))
+
 
 _KEY = ("apps", "tenants", "deliveries", "runs")
 _PAIR = (*_KEY, "handlers", "elements")

@@ -1,4 +1,4 @@
-"""Flushes of the ledger that go wrong in the middle: an answer that is lost."""
+"""Flushes of the ledger that go wrong: an answer that is lost, a row that Postgres does not take."""
 
 import asyncio
 from contextlib import asynccontextmanager
@@ -9,7 +9,8 @@ import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 
-from processors.ledger import Ledger
+from processors.dead_letters import list_dead
+from processors.ledger import Ledger, RowRefused
 from processors.ledger_rows import BacklogEntry, IndexEntry, PairEntry
 from processors.ownership import Ownership
 from processors.pairs import Dead, Done, Failure, History, Parked
@@ -102,3 +103,38 @@ async def test_a_flush_whose_answer_was_lost_is_not_made_again(settings, pool):
         t: await pool.fetchval(f"SELECT count(*) FROM {t}") for t in ("delivery", "handled", "parked", "dead", "held")
     }
     assert counts == {"delivery": 1, "handled": 1, "parked": 3, "dead": 1, "held": 4}
+
+
+@pytest.mark.expected_errors("row_refused")
+async def test_of_a_row_that_is_refused_the_texts_are_left_out_and_all_others_are_written(settings, pool):
+    made = records(settings, 20)
+    told = Told()
+    async with owned(pool) as (ledger, epoch), asyncio.TaskGroup() as tasks:
+        for record in made:
+            message = "no \x00 in Postgres" if record is made[7] else "no"
+            outcome = Dead(datetime.now(UTC), history(message))
+            ledger.put(
+                PairEntry(
+                    epoch, record, record.pair("greet", 0), outcome, was_parked=False, recorded=told.of(record.offset)
+                )
+            )
+        writing = tasks.create_task(ledger.run())
+        await asyncio.wait_for(ledger.flushed(), 20)
+        writing.cancel()
+
+    assert told == dict.fromkeys(range(20), True)
+    messages = {each["record_offset"]: each["errors"][0]["message"] for each in await list_dead(pool)}
+    assert messages == dict.fromkeys(range(20), "no") | {7: ""}
+
+
+@pytest.mark.expected_errors("row_refused")
+async def test_a_row_that_nothing_can_be_left_out_of_stops_the_ledger_and_is_named(settings, pool):
+    first, bad = records(settings, 2)
+    bad = msgspec.structs.replace(bad, envelope=msgspec.structs.replace(bad.envelope, type="\x00"))
+    async with owned(pool) as (ledger, epoch):
+        for record in (first, bad):
+            ledger.put(IndexEntry(epoch, record, ("greet",), 1, lambda _ours: None))
+        with pytest.RaisesGroup(pytest.RaisesExc(RowRefused, match=f"{bad.envelope.id}, {bad.topic} 0 at 1")):
+            await asyncio.wait_for(ledger.run(), 20)
+
+    assert await pool.fetchval("SELECT id FROM delivery") == first.envelope.id
