@@ -39,7 +39,3 @@ ON own.partition = mine.partition AND own.epoch = mine.epoch
 WHERE own.group_id = :group_id
 ORDER BY own.partition
 FOR SHARE OF own;
-
--- name: owners(group_id)
--- Who owns which partition number, for status.
-SELECT partition, worker, epoch, renewed_at FROM partition_owner WHERE group_id = :group_id ORDER BY partition;
