@@ -85,7 +85,7 @@ async def test_what_was_being_written_when_the_worker_froze_is_written_when_it_w
 async def test_all_that_comes_during_a_flush_is_written_by_the_next_one(settings, pool):
     registry = CollectorRegistry()
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    told = []
+    told: list[bool] = []
     async with writing(pool, registry=registry) as (ledger, epoch):
         async with pool.acquire() as another, another.transaction():
             await another.execute("SELECT FROM partition_owner FOR UPDATE")
