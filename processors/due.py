@@ -63,7 +63,7 @@ class DuePairs:
         while True:
             began = time.monotonic()
             try:
-                taken = await self._take()
+                taken = await self.take()
             except POSTGRES_AWAY as error:
                 log.warning("parked_unreadable", error=type(error).__name__)
                 await asyncio.sleep(_RETRY_S)
@@ -78,7 +78,8 @@ class DuePairs:
                         await self._ended.wait()
                 self._ended.clear()
 
-    async def _take(self) -> int:
+    async def take(self) -> int:
+        """Queue the due pairs that are not under way, and return how many. Raises what Postgres raises."""
         active = self._active()
         # Pairs of a number that was given back and claimed anew have another epoch: they are taken again.
         self._taken = {key for key in self._taken if active.get(key.number) == key.epoch}

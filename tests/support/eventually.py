@@ -24,3 +24,9 @@ async def eventually(
         if time.monotonic() > deadline:
             raise AssertionError(f"not so within {within_s:g} s; last seen: {seen!r}")
         await asyncio.sleep(_POLL_S)
+
+
+async def settle() -> None:
+    """Let the tasks of this loop that wait for nothing outside go on, to their next wait."""
+    for _ in range(5):
+        await asyncio.sleep(0)

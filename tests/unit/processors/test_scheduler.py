@@ -18,6 +18,7 @@ from schemas.ids import AppName
 from schemas.metrics import WorkerMetrics
 from schemas.settings import Kafka
 from tests.support.deliveries import delivery
+from tests.support.eventually import settle
 
 KAFKA = Kafka()
 PLACES = 4
@@ -63,12 +64,6 @@ def scheduler_of(gates, *, places=lambda most: most, unrecorded=lambda: 0):
 
 def finished(ours):
     raise AssertionError("nothing is recorded here")
-
-
-async def settle():
-    """Let tasks that can go on do so, to their next wait."""
-    for _ in range(5):
-        await asyncio.sleep(0)
 
 
 class SchedulerAgainstLists(RuleBasedStateMachine):
