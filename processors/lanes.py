@@ -30,11 +30,6 @@ class Lanes(Generic[W]):
         # Lanes that could start if their tenant had not as many started as it may.
         self._held_back: dict[Hashable, deque[Hashable]] = {}
         self._tenant_of: dict[Hashable, Hashable] = {}
-        self._waiting = 0
-
-    def __len__(self) -> int:
-        """How much work waits, started work not counted."""
-        return self._waiting
 
     @property
     def is_ready(self) -> bool:
@@ -48,7 +43,6 @@ class Lanes(Generic[W]):
             entry = self._lanes[lane] = _Lane(deque())
             self._tenant_of[lane] = tenant
         entry.waiting.append(work)
-        self._waiting += 1
         if len(entry.waiting) == 1 and not entry.busy:
             self._make_ready(lane)
 
@@ -63,7 +57,6 @@ class Lanes(Generic[W]):
             (self._ready if self._has_turns(tenant) else self._held_back)[tenant] = lanes
         entry = self._lanes[lane]
         entry.busy = True
-        self._waiting -= 1
         return lane, entry.waiting.popleft()
 
     def release(self, lane: Hashable) -> None:
@@ -92,15 +85,10 @@ class Lanes(Generic[W]):
         kept = deque(work for work in self.waiting(lane) if not unwanted(work))
         if entry is None or len(kept) == len(entry.waiting):
             return
-        self._waiting -= len(entry.waiting) - len(kept)
         entry.waiting = kept
         if not kept and not entry.busy:
             self._unready(lane)
             self._forget(lane)
-
-    def __iter__(self) -> Iterator[W]:
-        """Go through all waiting work, in no order."""
-        return (work for entry in self._lanes.values() for work in entry.waiting)
 
     def _has_turns(self, tenant: Hashable) -> bool:
         return self._started[tenant] < self._most_of_a_tenant
