@@ -153,9 +153,10 @@ async def test_the_deadline_ends_waiting_and_frees_the_line(settings, pool):
         if ctx.delivery.id == first.envelope.id:
             raise InstallationMissing("never")
 
-    first, later = records = delivery(settings.kafka), delivery(settings.kafka)
-    await publish(settings.kafka, records)
     async with working(settings, handler(patient, deadline=timedelta(milliseconds=1500))):
+        # Received now: to start a worker may take longer than that.
+        first, later = records = delivery(settings.kafka), delivery(settings.kafka)
+        await publish(settings.kafka, records)
         await until(pool, first, patient="dead")
         await until(pool, later, patient="done")
 
