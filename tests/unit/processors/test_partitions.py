@@ -1,5 +1,9 @@
 """What a partition number counts: quotas of live and replay apart, what each tenant has in memory."""
 
+import itertools
+from collections import Counter
+
+import msgspec
 from aiokafka.structs import TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
@@ -76,15 +80,21 @@ def test_a_tenants_backlog_is_what_is_more_than_it_may_have_and_copies_are_no_pa
     assert held.is_single(copy)
 
 
-@given(st.lists(st.tuples(st.sampled_from("tfba"), st.integers(0, 8), st.sampled_from("ab"))))
+RECORDS = {
+    each: record(0, app=each[0], tenant=each[1], replay_id=each[2], id=each[3])
+    for each in itertools.product(["app-1", "app-2"], ["location-1", "location-2"], [None, "r-1"], ["d-1", "d-2"])
+}
+
+
+@given(st.lists(st.tuples(st.sampled_from("tfba"), st.integers(0, 8), st.sampled_from([*RECORDS]))))
 def test_what_is_unfinished_is_counted_like_a_set_would(steps):
     held, model = number(), {}
     aside: set[int] = set()
     read_up_to = 0
-    for step, offset, tenant in steps:
+    for step, offset, each in steps:
         if step == "t" and offset >= read_up_to:
-            held.take(EVENTS, record(offset, tenant=tenant))
-            model[offset] = tenant
+            held.take(EVENTS, msgspec.structs.replace(RECORDS[each], offset=offset))
+            model[offset] = each
             read_up_to = offset + 1
         elif step == "f":
             held.finish(EVENTS, offset)
@@ -99,10 +109,12 @@ def test_what_is_unfinished_is_counted_like_a_set_would(steps):
         assert held.unfinished == len(model)
         assert held.wants_pause(EVENTS, quota=len(model) - len(aside), max_gap=1000)
         assert not held.wants_pause(EVENTS, quota=1000, max_gap=1000)
-        for name in "ab":
-            count = sum(tenant == name for offset, tenant in model.items() if offset not in aside)
-            assert held.is_backlog(record(0, tenant=name), most=count) is False
-            assert held.is_backlog(record(0, tenant=name), most=count - 1) is True
+        deliveries = Counter(model.values())
+        tenants = Counter(of[:3] for offset, of in model.items() if offset not in aside)
+        for of, one in RECORDS.items():
+            assert held.is_single(one) == (deliveries[of] == 1)
+            assert not held.is_backlog(one, most=tenants[of[:3]])
+            assert held.is_backlog(one, most=tenants[of[:3]] - 1)
 
 
 @given(

@@ -77,6 +77,18 @@ def test_backoff_grows_to_its_cap_and_never_beyond(attempts, seed):
     assert timedelta(seconds=span / 2) <= parked.due_at - NOW <= timedelta(seconds=span)
 
 
+@pytest.mark.parametrize("error", [ValueError(), RateLimited("429"), RateLimited("429", after=timedelta(seconds=9))])
+def test_pairs_that_fail_together_come_back_apart(error):
+    rng = random.Random(1)
+    tenths = set()
+    for _ in range(1000):
+        parked = judge(error, attempts=0, received_at=NOW, policy=POLICY, now=NOW, rng=rng)
+        assert isinstance(parked, Park)
+        tenths.add(parked.due_at.microsecond // 100_000)
+
+    assert tenths == set(range(10)), "their waits are spread over a second here"
+
+
 WITH_DEADLINE = msgspec.structs.replace(POLICY, deadline_s=600.0)
 FAILURES = [ValueError("bug"), Retry(), RateLimited("429"), InstallationMissing("none")]
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from processors.pairs import LIVE, lane_of
 from processors.shares import WEIGHTS, Shares
 
 LANES = sorted(WEIGHTS)
@@ -20,6 +21,14 @@ def starts(shares, rounds, ready=LANES):
         shares.ended(lane)
         chosen[lane] += 1
     return chosen
+
+
+@pytest.mark.parametrize(
+    ("run", "was_parked", "lane"),
+    [(LIVE, False, "live"), (LIVE, True, "retry"), ("replay-1", False, "replay"), ("replay-1", True, "replay")],
+)
+def test_all_of_a_replay_is_in_its_lane_and_of_live_work_what_comes_back_in_another(run, was_parked, lane):
+    assert lane_of(run, was_parked=was_parked) == lane
 
 
 @pytest.mark.parametrize("places", [1, 2, 256])
