@@ -47,7 +47,7 @@ class Run(NamedTuple):
 class Attempts:
     """Runs handlers; one for a worker. `policy` is what their `@on` leaves to the settings."""
 
-    def __init__(  # noqa: PLR0913 -- the composition root hands over each part by name
+    def __init__(
         self,
         handlers: Iterable[Handler],
         *,
@@ -58,7 +58,6 @@ class Attempts:
         outages: Outages,
         brakes: Brakes,
         metrics: WorkerMetrics,
-        rng: random.Random | None = None,
     ) -> None:
         self._contexts = contexts
         self._ownership = ownership
@@ -68,7 +67,7 @@ class Attempts:
         self._outages = outages
         self._brakes = brakes
         self._metrics = metrics
-        self._rng = rng or random.Random()  # noqa: S311 -- spreads retries, guards nothing
+        self._rng = random.Random()  # noqa: S311 -- spreads retries, guards nothing
         self.running: dict[Pair, Run] = {}
         """The pairs that are being run or about to be, those that a run does beside its own included."""
 

@@ -40,8 +40,3 @@ class OffsetTracker:
     def gap(self) -> int:
         """How far reading is ahead of the lowest unfinished offset, in offsets."""
         return self._next - self._open[0] if self._open and self._next is not None else 0
-
-    @property
-    def unfinished(self) -> int:
-        """How many offsets were taken and are not finished."""
-        return len(self._open) - len(self._finished)

@@ -174,7 +174,7 @@ class Parking:
     async def counts(self, numbers: Collection[int]) -> dict[str, int]:
         """Return how many pairs are parked on some partition numbers, by reason."""
         async with asyncio.timeout(_QUERY_TIMEOUT_S):
-            rows = await fetch(_SQL.count_parked_of(self._pool, group_id=self._group, partitions=list(numbers)))
+            rows = await fetch(_SQL.count_parked(self._pool, group_id=self._group, partitions=list(numbers)))
         return {row["reason"]: row["pairs"] for row in rows}
 
 
@@ -182,11 +182,6 @@ async def list_parked(pool: Pool, chosen: PairFilter = ALL_PAIRS, *, most: int =
     """Return parked pairs for a listing, the ones due first at the top; times are aware datetimes."""
     rows = await fetch(_SQL.list_parked(pool, most=most, **chosen.parameters()))
     return [dict(row) | {"errors": msgspec.json.decode(row["errors"])} for row in rows]
-
-
-async def count_parked(pool: Pool) -> dict[str, int]:
-    """Return how many pairs are parked in all, by reason."""
-    return {row["reason"]: row["pairs"] for row in await fetch(_SQL.count_parked(pool))}
 
 
 def _due(row: Any) -> DuePair:  # noqa: ANN401 -- a row of take_due

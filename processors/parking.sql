@@ -88,11 +88,7 @@ AND (CAST(:until AS timestamptz) IS NULL OR parked_at < :until)
 AND (CAST(:deliveries AS text[]) IS NULL OR delivery = ANY(CAST(:deliveries AS text[])))
 ORDER BY parked.due_at, record_offset, element LIMIT :most;
 
--- name: count_parked()
--- How many pairs are parked, by reason.
-SELECT reason, count(*) AS pairs FROM parked GROUP BY reason;
-
--- name: count_parked_of(group_id, partitions)
--- The same for some partition numbers: each worker exports its own.
+-- name: count_parked(group_id, partitions)
+-- How many pairs are parked on some partition numbers, by reason: each worker exports its own.
 SELECT reason, count(*) AS pairs FROM parked
 WHERE group_id = :group_id AND partition = ANY(CAST(:partitions AS integer[])) GROUP BY reason;

@@ -26,10 +26,6 @@ class Shares:
         self._running: Counter[Lane] = Counter()
         self._asking: frozenset[Lane] = frozenset()
 
-    def running(self, lane: Lane) -> int:
-        """How many places a lane has."""
-        return self._running[lane]
-
     def choose(self, ready: Collection[Lane]) -> Lane | None:
         """Return the lane, of those that have work to start, whose turn it is; None where each is at its cap."""
         level = min((self._paid[lane] for lane in self._asking), default=max(self._paid.values()))

@@ -28,8 +28,3 @@ class EventType(msgspec.Struct, frozen=True, kw_only=True):
     """Whether bodies may carry bearer tokens and transcripts: never to be shown outside the store."""
     provider: bool = False
     """Whether it goes to the conversation provider's delivery URL, unsigned, its `type` being the channel."""
-
-    @property
-    def is_named_in_body(self) -> bool:
-        """Whether the documented body names the event; where not, offer the event name in the path."""
-        return self.type_certainty in {"sample", "page example"}

@@ -57,10 +57,6 @@ class KeyRing:
                 pass
         raise CannotDecrypt(f"a stored token does not open with the key {key_id!r}: another key of that id, or damage")
 
-    def needs_rotation(self, blob: bytes) -> bool:
-        """Whether `blob` is under another key than the current one."""
-        return _key_id(blob) != self.current_id
-
 
 def _key_id(blob: bytes) -> str:
     if len(blob) < _HEAD_BYTES or blob[0] != _FORMAT or len(blob) < _HEAD_BYTES + blob[1]:

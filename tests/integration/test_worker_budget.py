@@ -2,13 +2,14 @@
 
 import contextlib
 import itertools
+from functools import partial
 
 import pytest
 
 from processors.budgets import list_budgets
 from processors.deliveries import trace
 from processors.handlers import contact
-from processors.parking import count_parked
+from processors.parking import Parking
 from processors.registry import marked
 from tests.support.deliveries import delivery, publish, until
 from tests.support.eventually import eventually
@@ -29,6 +30,12 @@ async def settings(settings, simulator):
     settings = simulator.point(quick(settings, group=f"budget-{settings.kafka.topic_prefix}", max_attempts=1))
     await connect(settings, simulator, *TENANTS)
     return settings
+
+
+@pytest.fixture
+def parked(settings, pool):
+    """Ask how many pairs are parked, by reason."""
+    return partial(Parking(pool, group=settings.worker.group).counts, range(settings.kafka.partitions))
 
 
 @pytest.fixture
@@ -65,7 +72,9 @@ async def test_a_tenants_flood_causes_no_429_and_waiting_uses_up_no_attempt(sett
     assert await pool.fetchval("SELECT count(*) FROM mirror_contact") == len(records)
 
 
-async def test_a_flood_over_several_tenants_causes_no_429_while_their_owners_change(settings, simulator, pool, updates):
+async def test_a_flood_over_several_tenants_causes_no_429_while_their_owners_change(
+    settings, simulator, pool, updates, parked
+):
     simulator.limit(burst=20, interval_s=600.0)
     waves = [updates(each, *TENANTS) for each in (10, 15, 2, 2)]
 
@@ -86,36 +95,38 @@ async def test_a_flood_over_several_tenants_causes_no_429_while_their_owners_cha
         await flood(waves[3])
         # Who had to wait for another's answer, and not for the interval's end, is back by now.
         await eventually(lambda: simulator.calls(CALLS), lambda calls: calls == 20 * len(TENANTS), within_s=60)
-        await eventually(lambda: count_parked(pool), lambda parked: parked == {"waiting": 9 * len(TENANTS)})
+        await eventually(parked, lambda counts: counts == {"waiting": 9 * len(TENANTS)})
 
     assert simulator.limited == 0
     handled = await pool.fetch("SELECT tenant, count(*), max(attempts) FROM handled GROUP BY tenant ORDER BY tenant")
     assert [tuple(row) for row in handled] == [(tenant, 20, 1) for tenant in TENANTS]
 
 
-async def test_a_day_that_is_spent_is_known_to_the_next_owner_without_a_call(settings, simulator, pool, updates):
+async def test_a_day_that_is_spent_is_known_to_the_next_owner_without_a_call(
+    settings, simulator, pool, updates, parked
+):
     simulator.limit(daily=15)
     before, after = updates(20, LOCATION), updates(3, LOCATION)
     await publish(settings.kafka, before)
     async with working(settings, *HANDLERS):
-        await eventually(lambda: count_parked(pool), lambda parked: parked == {"waiting": 5})
+        await eventually(parked, lambda counts: counts == {"waiting": 5})
     (spent,) = await list_budgets(pool, app="demo", tenant=LOCATION)
 
     async with working(settings, *HANDLERS):
         await publish(settings.kafka, after)
-        await eventually(lambda: count_parked(pool), lambda parked: sum(parked.values()) == 8)
+        await eventually(parked, lambda counts: sum(counts.values()) == 8)
 
     assert (simulator.calls(CALLS), simulator.limited) == (15, 0)
     assert (spent["day_left"], spent["day_limit"], spent["waiting"]) == (0, 15, 5)
     assert (spent["day_spent"]["live"], spent["told_at"] is None, spent["day_until"] is None) == (15, False, False)
 
 
-async def test_live_events_pass_a_replays_flood_that_spends_its_share_alone(settings, simulator, pool, updates):
+async def test_live_events_pass_a_replays_flood_that_spends_its_share_alone(settings, simulator, pool, updates, parked):
     simulator.limit(burst=20, interval_s=600.0)
     replayed, live = updates(30, LOCATION, replay_id="replay-1"), updates(15, LOCATION)
     await publish(settings.kafka, replayed)
     async with working(settings, *HANDLERS):
-        await eventually(lambda: count_parked(pool), lambda parked: parked == {"waiting": 25})
+        await eventually(parked, lambda counts: counts == {"waiting": 25})
         await publish(settings.kafka, live)
         await until(pool, live, "handled")
         assert (simulator.calls(CALLS), simulator.limited) == (20, 0)

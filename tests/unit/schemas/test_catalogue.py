@@ -37,13 +37,6 @@ def test_no_alias_is_the_wire_name_or_an_alias_of_another_type():
     assert len(names) == len(set(names))
 
 
-def test_types_whose_name_is_inferred_are_to_be_named_in_the_path():
-    assert CATALOGUE["ContactCreate"].is_named_in_body
-    assert CATALOGUE["UPDATE"].is_named_in_body
-    assert not CATALOGUE["InvoicePaid"].is_named_in_body
-    assert not CATALOGUE["PriceUpdate"].is_named_in_body
-
-
 def test_only_the_provider_message_goes_to_the_providers_url():
     assert [each.wire for each in CATALOGUE.values() if each.provider] == [PROVIDER_MESSAGE]
 
