@@ -2,6 +2,7 @@
 
 A note is one `write` to a file of the process's own: cheap, and whole even if the process is killed right after it.
 What a run ends with depends on its delivery, handler and attempt alone, so that what must become of each pair is known.
+The one that coalesces always ends well: what becomes of a pair of it depends on what waits behind it.
 """
 
 import asyncio
@@ -21,8 +22,9 @@ from levelgate import Permanent, Retry, on
 FOLDER = "FLAKY_HANDLERS_FOLDER"
 """The environment variable that names the folder of the notes."""
 
-HANDLERS = ("flaky", "strict", "relaxed")
-IN_ORDER = frozenset({0, 1})
+HANDLERS = ("flaky", "strict", "relaxed", "folding")
+IN_ORDER = frozenset({0, 1, 3})
+FOLDING = 3
 MAX_ATTEMPTS = 3
 
 BEGUN, DONE, FAILED, GIVEN_UP, PUT_OFF, CANCELLED = range(6)
@@ -30,9 +32,9 @@ BEGUN, DONE, FAILED, GIVEN_UP, PUT_OFF, CANCELLED = range(6)
 _NOTE = struct.Struct("<dIiBBB")
 NOTE_BYTES = _NOTE.size
 
-_FAILED = {0: 0.1, 1: 0.02, 2: 0.1}
-_GIVEN_UP = {0: 0.0, 1: 0.01, 2: 0.0}
-_PUT_OFF = {0: 0.0, 1: 0.0, 2: 0.002}
+_FAILED = {0: 0.1, 1: 0.02, 2: 0.1, 3: 0.0}
+_GIVEN_UP = {0: 0.0, 1: 0.01, 2: 0.0, 3: 0.0}
+_PUT_OFF = {0: 0.0, 1: 0.0, 2: 0.002, 3: 0.0}
 _LONGEST_RUN_S = 0.02
 
 
@@ -117,3 +119,8 @@ async def strict(event, ctx):
 @on("ContactCreate", name=HANDLERS[2], ordering="relaxed")
 async def relaxed(event, ctx):
     await _run(ctx, 2)
+
+
+@on("ContactCreate", name=HANDLERS[FOLDING], coalesce=True)
+async def folding(event, ctx):
+    await _run(ctx, FOLDING)

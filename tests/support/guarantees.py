@@ -5,7 +5,17 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from tests.support.flaky_handlers import BEGUN, CANCELLED, DONE, FAILED, GIVEN_UP, IN_ORDER, MAX_ATTEMPTS, Note
+from tests.support.flaky_handlers import (
+    BEGUN,
+    CANCELLED,
+    DONE,
+    FAILED,
+    FOLDING,
+    GIVEN_UP,
+    IN_ORDER,
+    MAX_ATTEMPTS,
+    Note,
+)
 
 
 class Pair(NamedTuple):
@@ -42,6 +52,10 @@ class Row(NamedTuple):
     attempts: int
     at: float
 
+    def has(self, run: Run) -> bool:
+        """Whether it was written with what the run ended with, or later."""
+        return self.state != "parked" or self.attempts >= run.attempt
+
 
 class Fault(NamedTuple):
     """A worker that was killed or frozen, with what the ledger had right after that."""
@@ -58,20 +72,21 @@ class Fault(NamedTuple):
             for run in runs
             if run.process == self.process
             and run.begun < self.at
-            and (run.pair not in self.recorded or self.recorded[run.pair].attempts < run.attempt)
+            and (run.pair not in self.recorded or not self.recorded[run.pair].has(run))
         }
 
     def is_stale(self, run: Run, others: Sequence[Run]) -> bool:
         """Whether `run` had passed its last check when the worker was frozen, and began when it woke up.
 
         It was for nothing, then: the pair was run by its new owner, or again by this worker as the owner it is by now.
+        `others` are all runs that may have done the pair.
         """
         return (
             self.woken_at is not None
             and run.process == self.process
             and run.begun > self.woken_at
             and any(
-                other.key == run.key and other.begun > (self.at if other.process != run.process else run.begun)
+                other.attempt == run.attempt and other.begun > (self.at if other.process != run.process else run.begun)
                 for other in others
             )
         )
@@ -100,15 +115,44 @@ def by_pair(runs: Iterable[Run]) -> dict[Pair, list[Run]]:
     return found
 
 
-def stale(runs: Mapping[Pair, Sequence[Run]], faults: Iterable[Fault], in_flight: set[Run]) -> set[Run]:
+def doers(rows: Mapping[Pair, Row], lines: Iterable[Sequence[int]]) -> dict[Pair, Pair]:
+    """Return by the run of which pair each pair was done: its own, or of those that were folded, the newest's.
+
+    All that one run did is recorded at the same time, and the attempt is counted for the newest alone.
+    """
+    found = {pair: pair for pair in rows}
+    for line in lines:
+        for at, together in itertools.groupby(line, lambda delivery: rows[Pair(delivery, FOLDING)].at):
+            *folded, newest = (Pair(delivery, FOLDING) for delivery in together)
+            assert [rows[pair].attempts for pair in (*folded, newest)] == [*(0 for _ in folded), 1], (line, at)
+            found |= dict.fromkeys(folded, newest)
+    return found
+
+
+def done_without_a_run(
+    runs: Mapping[Pair, Sequence[Run]], rows: Mapping[Pair, Row], doers: Mapping[Pair, Pair]
+) -> list[Pair]:
+    """Return the pairs that are recorded as done before a run that may have done them had ended well."""
+    return [
+        pair
+        for pair, row in rows.items()
+        if row.state == "done"
+        and not any(run.what == DONE and run.ended <= row.at for run in runs.get(doers[pair], ()) if run.ended)
+    ]
+
+
+def stale(
+    runs: Mapping[Pair, Sequence[Run]], faults: Iterable[Fault], in_flight: set[Run], doers: Mapping[Pair, Pair]
+) -> set[Run]:
     """Return the runs that a worker which had been frozen began although they were another's by then.
 
     Where the other's run was itself cut off by a fault (`in_flight`), it was right to run the pair again.
     """
     found = set()
-    for each in runs.values():
+    for pair, each in runs.items():
         whole = [run for run in each if run not in in_flight]
-        found |= {run for run in whole if any(fault.is_stale(run, whole) for fault in faults)}
+        others = [run for run in {*each, *runs.get(doers[pair], ())} if run not in in_flight]
+        found |= {run for run in whole if any(fault.is_stale(run, others) for fault in faults)}
     return found
 
 
@@ -130,19 +174,28 @@ def begun_after_recorded(runs: Iterable[Run], rows: Mapping[Pair, Row]) -> list[
 
 
 def out_of_order(
-    runs: Mapping[Pair, Sequence[Run]], rows: Mapping[Pair, Row], lines: Iterable[Sequence[int]]
+    runs: Mapping[Pair, Sequence[Run]],
+    rows: Mapping[Pair, Row],
+    lines: Iterable[Sequence[int]],
+    doers: Mapping[Pair, Pair],
 ) -> list[tuple[Pair, Pair]]:
     """Return neighbours in a line, strict handlers only, of which the later one did not wait for the earlier one.
 
     No run of the later one may begin before the earlier one was over once, and the run that counts, the last
-    one, not before the earlier one's recorded end.
+    one, not before the earlier one's recorded end. Of those that one run did, that counts of the next run; a run that
+    was cut off does not tell which earlier ones it was for.
     """
     found = []
     for line in lines:
         for handler in IN_ORDER:
             pairs = [Pair(delivery, handler) for delivery in line]
             for earlier, later in itertools.pairwise(pairs):
-                over = min(run.ended for run in runs[earlier] if run.is_final and run.ended is not None)
-                if runs[later][0].begun < over or runs[later][-1].begun < rows[earlier].at:
+                if doers[earlier] == doers[later]:
+                    continue
+                begun = runs[doers[later]][-1].begun < rows[earlier].at
+                if handler != FOLDING:
+                    over = min(run.ended for run in runs[earlier] if run.is_final and run.ended is not None)
+                    begun = begun or runs[later][0].begun < over
+                if begun:
                     found.append((earlier, later))
     return found
