@@ -6,15 +6,13 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 from types import ModuleType
 
 import asyncpg
-from aiohttp import web
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client import CollectorRegistry
 
 from levelgate.highlevel.client import HighLevelClient
 from levelgate.highlevel.keyring import KeyRing
@@ -34,6 +32,7 @@ from processors.dead_letters import DeadLetters
 from processors.dispatch import Dispatcher
 from processors.due import DuePairs
 from processors.ends import Ends
+from processors.health import Health, serve_health
 from processors.holds import Holds
 from processors.intake import Intake
 from processors.ledger import Beside, Ledger
@@ -96,24 +95,32 @@ class Worker:
         """Whether it is in the group and works on every partition that it was assigned."""
         return self._consumer is not None and self._consumer.is_ready
 
-    def phases(self) -> dict[str, int]:
-        """How many partition numbers are claiming, active, closing or odd."""
-        return self._consumer.phases() if self._consumer else {}
-
-    def open_circuits(self) -> list[str]:
-        """Which dependencies fail for everyone, so that work stands still."""
-        away = [POSTGRES] if self._ledger is not None and not self._ledger.is_healthy else []
-        return [HIGHLEVEL, *away] if self._outages.is_under_way else away
+    def health(self) -> Health:
+        """How it is now."""
+        return Health(
+            worker=self.name,
+            is_ready=self.is_ready,
+            partitions=self._consumer.phases() if self._consumer else {},
+            circuit_open=[
+                *([HIGHLEVEL] if self._outages.is_under_way else []),
+                *([POSTGRES] if self._is_postgres_away else []),
+            ],
+            braked=self._brakes.braked,
+            stalled_s=self._watchdog.stalled_s if self._watchdog.is_stalled else None,
+        )
 
     @property
-    def braked(self) -> list[str]:
-        """Which handlers stand still because they fail too much."""
-        return self._brakes.braked
+    def _is_postgres_away(self) -> bool:
+        return self._ledger is not None and not self._ledger.is_healthy
 
     async def run(self) -> None:
         """Work until stopped. Raises what ended it where that was not `stop`."""
         async with contextlib.AsyncExitStack() as stack:
-            await stack.enter_async_context(self._health())
+            self.metrics_port = await stack.enter_async_context(
+                serve_health(
+                    self._settings.worker.host, self._settings.worker.metrics_port, self.collector, self.health
+                )
+            )
             # A worker frozen within a transaction of its own must not hold its partitions back for ever.
             limit_ms = int(self._settings.worker.session_timeout_s * 500)
             pool = await stack.enter_async_context(
@@ -301,7 +308,7 @@ class Worker:
             was_stalled = dog.is_stalled
             stall = dog.look(now, moves=consumer.moves, standing=consumer.standing, running=dispatcher.running)
             self._metrics.stalled.set(dog.stalled_s)
-            self._metrics.circuit_open.labels(POSTGRES).set(POSTGRES in self.open_circuits())
+            self._metrics.circuit_open.labels(POSTGRES).set(self._is_postgres_away)
             if stall is not None and not was_stalled:
                 log.error("worker_stalled", **stall.fields(now))
 
@@ -324,42 +331,6 @@ class Worker:
                 await asyncio.sleep(_RETRY_S)
             else:
                 await asyncio.sleep(_DAYS_S)
-
-    # -- health and metrics ----------------------------------------------------------------------------------------
-
-    @contextlib.asynccontextmanager
-    async def _health(self) -> AsyncIterator[None]:
-        app = web.Application()
-        app.router.add_get("/livez", self._livez)
-        app.router.add_get("/readyz", self._readyz)
-        app.router.add_get("/metrics", self._exported)
-        runner = web.AppRunner(app, access_log=None)
-        await runner.setup()
-        site = web.TCPSite(runner, self._settings.worker.host, self._settings.worker.metrics_port)
-        await site.start()
-        self.metrics_port = runner.addresses[0][1]
-        try:
-            yield
-        finally:
-            await runner.cleanup()
-
-    async def _livez(self, _request: web.Request) -> web.Response:
-        # Whoever restarts a process for this answer ends what else would stand still for good.
-        if self._watchdog.is_stalled:
-            return web.json_response({"status": "stalled", "stalled_s": round(self._watchdog.stalled_s)}, status=503)
-        return web.json_response({"status": "alive"})
-
-    async def _readyz(self, _request: web.Request) -> web.Response:
-        status = "ready" if self.is_ready else "not ready"
-        # A worker that stands still because of others is ready: restarting it does not help.
-        standing = {"circuit_open": self.open_circuits(), "braked": self.braked}
-        return web.json_response(
-            {"status": status, "worker": self.name, "partitions": self.phases(), **standing},
-            status=200 if self.is_ready else 503,
-        )
-
-    async def _exported(self, _request: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(self.collector), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 def build_worker(

@@ -85,7 +85,7 @@ async def test_little_dies_the_rest_is_parked_in_order_and_a_new_worker_does_it_
             pool, lambda c: c["good"] == EVENTS and c["dead"] + c["parked"] == EVENTS and gauge(worker)
         )
         assert gauge(worker, "good") == 0
-        assert worker.braked == ["bad"]
+        assert worker.health().braked == ["bad"]
     assert told["dead"] < LEAST
     assert {pair["reason"] for pair in await list_parked(pool, most=EVENTS)} == {"braked", "behind"}
     assert {pair["attempts"] for pair in await list_parked(pool, most=EVENTS)} == {0}
@@ -131,7 +131,7 @@ async def test_a_replay_whose_events_all_fail_stops_nothing_that_is_live(setting
         await eventually(lambda: len(live) == EVENTS, within_s=30)
         await replayed(settings, pool, Selection())
         await eventually(lambda: gauge(worker, known.name, "replay"), within_s=30)
-        assert worker.braked == [f"{known.name} (replays)"]
+        assert worker.health().braked == [f"{known.name} (replays)"]
 
         await publish(settings.kafka, [delivery(settings.kafka, tenant=f"location-{n % 5}") for n in range(EVENTS)])
         await eventually(lambda: len(live) == 2 * EVENTS, within_s=30)

@@ -62,7 +62,7 @@ async def test_who_is_no_member_takes_nothing_over_unless_it_was_assigned_just_n
         failed=errors.append,
     )
     async with working(settings) as owner, reader(settings, topics) as client:
-        await eventually(lambda: owner.phases()["active"] == settings.kafka.partitions)
+        await eventually(lambda: owner.health().partitions["active"] == settings.kafka.partitions)
         numbers = list(by_number(client.assignment(), topics.consumed(), replay=topics.replay).values())
 
         with capture_logs() as logs:

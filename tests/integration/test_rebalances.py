@@ -44,7 +44,7 @@ async def test_while_members_come_and_go_all_is_handled_once_and_no_commit_goes_
             await asyncio.sleep(settings.worker.commit_interval_s)
 
     def is_shared(*workers):
-        return all(worker.is_ready and worker.phases()["active"] for worker in workers)
+        return all(worker.is_ready and worker.health().partitions["active"] for worker in workers)
 
     async with asyncio.TaskGroup() as tasks, working(settings, handler(note)) as staying:
         watching = tasks.create_task(watch_commits())
@@ -53,7 +53,7 @@ async def test_while_members_come_and_go_all_is_handled_once_and_no_commit_goes_
             async with working(settings, handler(note), ready=False) as passing:
                 await eventually(lambda: is_shared(staying, passing), within_s=20)
                 await publish_more()
-            await eventually(lambda: staying.phases()["active"] == settings.kafka.partitions, within_s=20)
+            await eventually(lambda: staying.health().partitions["active"] == settings.kafka.partitions, within_s=20)
         await publish_more()
         await until(pool, records, "handled")
         await eventually(lambda: committed(settings), lambda count: count == len(records))

@@ -190,7 +190,7 @@ async def test_a_number_that_lacks_a_topic_stays_paused_and_is_reported(settings
         raise AssertionError("a tenant's partitions may lie with two workers: nothing may run")
 
     async with working(settings, handler(note), ready=False) as worker:
-        await eventually(lambda: worker.phases().get("odd", 0) == settings.kafka.partitions, within_s=30)
+        await eventually(lambda: worker.health().partitions.get("odd", 0) == settings.kafka.partitions, within_s=30)
         assert not worker.is_ready
     assert await states(pool, [record.envelope.id]) == {}
 
