@@ -1,8 +1,6 @@
 """The table of budgets: what one owner writes with the ledger, the next one reads, and the command shows."""
 
-import asyncio
 import json
-import sys
 import time
 
 import pytest
@@ -12,23 +10,17 @@ from levelgate.highlevel.rate_limits import RateLimits
 from levelgate.highlevel.spending import Budgets
 from processors.budgets import BudgetTable
 from schemas.ids import AppName, TenantId
-from tests.support.worker_processes import environment
+from tests.support.commands import levelgate
 
 APP = AppName("demo")
 TENANT = TenantId("location-1")
 ALLOWANCE = Allowance(calls=100, interval_s=10.0, daily_calls=1000)
 
 
-async def levelgate(settings, *arguments):
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "levelgate", *arguments),
-        env=environment(settings),
-        stdout=asyncio.subprocess.PIPE,
-    )
-    output, _ = await asyncio.wait_for(process.communicate(), 60)
-    assert process.returncode == 0
-    return output.decode()
+async def shown(settings, *arguments):
+    code, output, errors = await levelgate(settings, "budget", "show", *arguments)
+    assert code == 0, errors
+    return output
 
 
 async def spent(*limits, lane="live"):
@@ -79,12 +71,12 @@ async def test_what_the_vendor_told_is_written_over_what_was_there(pool):
 
 
 async def test_the_command_shows_what_is_left_and_says_so_where_nothing_was_saved(settings, pool):
-    assert "no worker has saved a budget yet" in await levelgate(settings, "budget", "show")
+    assert "no worker has saved a budget yet" in await shown(settings)
     await save(BudgetTable(pool, group="workers"), pool, await spent(None, lane="retry"))
 
-    (shown,) = json.loads(await levelgate(settings, "budget", "show", "--tenant", TENANT, "--json"))
-    assert (shown["group"], shown["app"], shown["tenant"], shown["waiting"]) == ("workers", APP, TENANT, 0)
-    assert (shown["day_left"], shown["day_limit"], shown["day_until"]) == (999, 1000, None)
-    assert shown["day_spent"] == {"live": 0, "retry": 1, "replay": 0}
-    assert "999 of 1000" in await levelgate(settings, "budget", "show")
-    assert json.loads(await levelgate(settings, "budget", "show", "--app", "another", "--json")) == []
+    (row,) = json.loads(await shown(settings, "--tenant", TENANT, "--json"))
+    assert (row["group"], row["app"], row["tenant"], row["waiting"]) == ("workers", APP, TENANT, 0)
+    assert (row["day_left"], row["day_limit"], row["day_until"]) == (999, 1000, None)
+    assert row["day_spent"] == {"live": 0, "retry": 1, "replay": 0}
+    assert "999 of 1000" in await shown(settings)
+    assert json.loads(await shown(settings, "--app", "another", "--json")) == []

@@ -1,13 +1,10 @@
 """How a command's trouble with Postgres is told: on a real one that is slow, refuses, or ends the connection."""
 
-import asyncio
-import sys
-
 import pytest
 
 from levelgate.cli.connections import Unreachable, open_pool
 from schemas.errors import LevelgateError
-from tests.support.worker_processes import environment
+from tests.support.commands import levelgate
 
 SLEEP = "SELECT pg_sleep(60)"
 
@@ -47,15 +44,8 @@ async def test_a_command_that_waits_for_a_lock_too_long_ends_in_one_sentence(set
     url = f"{settings.database_url.get_secret_value()}?statement_timeout=200"
     async with pool.acquire() as connection, connection.transaction():
         await connection.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-m", "levelgate", *command.split()),
-            env=environment(settings) | {"LEVELGATE_DATABASE_URL": url},
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        _, errors = await asyncio.wait_for(process.communicate(), 60)
+        code, _, errors = await levelgate(settings, *command.split(), LEVELGATE_DATABASE_URL=url)
 
-    *_, told = errors.decode().splitlines()
-    assert (process.returncode, "Traceback" in errors.decode()) == (1, False)
+    *_, told = errors.splitlines()
+    assert (code, "Traceback" in errors) == (1, False)
     assert "Postgres takes too long" in told

@@ -1,7 +1,6 @@
 """Dead letters, run again or discarded: on a real Kafka and Postgres, by a worker of this process."""
 
 import asyncio
-import sys
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -17,10 +16,10 @@ from processors.filters import ALL_PAIRS, PairFilter
 from processors.parking import list_parked
 from processors.redrive import Discarded, NotTaken, Outcomes, discard, ended, redrive
 from schemas.topics import Topics
+from tests.support.commands import levelgate
 from tests.support.dead_letters import chosen, discarded, redriven
-from tests.support.deliveries import delivery, publish
+from tests.support.deliveries import delivery, publish, until
 from tests.support.eventually import eventually
-from tests.support.worker_processes import environment
 from tests.support.workers import committed, handler, quick, working
 
 # aiokafka logs each step of finding its coordinator and of rejoining as an error.
@@ -47,35 +46,13 @@ class Switch:
             raise Permanent(f"broken for {ctx.delivery.id}")
 
 
-async def until(pool, record, wanted, within_s=15):
-    async def state():
-        traces = await trace(pool, record.envelope.id)
-        return traces[0].state if traces else None
-
-    return await eventually(state, lambda seen: seen == wanted, within_s=within_s)
-
-
-async def levelgate(settings, *arguments, answer=b""):
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "levelgate", *arguments),
-        env=environment(settings),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    output, errors = await asyncio.wait_for(process.communicate(answer), 60)
-    return process.returncode, output.decode(), errors.decode()
-
-
 async def killed(settings, pool, count, **changes):
     """As many deliveries, each of an entity of its own, that are dead by now; and what killed them."""
     records = [delivery(settings.kafka, entity=f"contact-{n}", **changes) for n in range(count)]
     switch = Switch(*(record.envelope.id for record in records))
     await publish(settings.kafka, records)
     async with working(settings, handler(switch.switch)):
-        for record in records:
-            await until(pool, record, "dead")
+        await until(pool, records, "dead")
     return records, switch
 
 
@@ -85,10 +62,10 @@ async def test_a_redriven_pair_really_runs_again_and_is_done(settings, pool):
     await publish(settings.kafka, [record])
     # The worker that recorded its death still has that in memory: it must run nevertheless.
     async with working(settings, handler(switch.switch)):
-        await until(pool, record, "dead")
+        await until(pool, [record], "dead")
         switch.broken.clear()
         assert len(await redriven(pool)) == 1
-        await until(pool, record, "handled")
+        await until(pool, [record], "handled")
 
         # The once-ledger holds for copies that come later.
         await publish(settings.kafka, [record])
@@ -109,11 +86,11 @@ async def test_what_a_worker_redrives_after_a_restart_keeps_its_body_and_history
 
     switch.broken.clear()
     async with working(settings, handler(switch.switch)) as worker:
-        await until(pool, record, "handled")
+        await until(pool, [record], "handled")
         # Its line is free: what comes later does not park.
         after = delivery(settings.kafka, entity=record.entity)
         await publish(settings.kafka, [after])
-        await until(pool, after, "handled")
+        await until(pool, [after], "handled")
         labels = {"handler": "switch", "type": "ContactCreate", "outcome": "parked"}
         assert worker.collector.get_sample_value("levelgate_pairs_handled_total", labels) is None
         assert await pool.fetchval("SELECT count(*) FROM handled") == 2
@@ -133,7 +110,7 @@ async def test_one_that_dies_again_is_listed_and_published_again(settings, pool)
         await eventually(lambda: pool.fetchval("SELECT count(*) FROM dead WHERE published_at IS NOT NULL"))
         await redriven(pool)
         second = await asyncio.wait_for(outside.getone(), 15)
-        await until(pool, record, "dead")
+        await until(pool, [record], "dead")
 
     assert first.value == second.value == record.body
     assert dict(first.headers)["levelgate_diedat"] < dict(second.headers)["levelgate_diedat"]
@@ -151,7 +128,7 @@ async def test_one_that_died_anew_since_it_was_chosen_is_left_alone(settings, po
 
     assert [len(batch) async for batch in redrive(pool, chosen_before())] == [1]
     async with working(settings, handler(switch.switch)):
-        await until(pool, record, "dead")
+        await until(pool, [record], "dead")
         assert not any([pairs async for pairs in choose_dead(pool, counted)])
         assert [len(batch) async for batch in redrive(pool, chosen_before())] == [0]
         assert [each async for each in discard(pool, chosen_before())] == [Discarded(0, 0)]
@@ -164,8 +141,7 @@ async def test_two_redrives_at_once_move_each_pair_once(settings, pool):
     switch.runs.clear()
     async with working(settings, handler(switch.switch)):
         moved = await asyncio.gather(*(redriven(pool) for _ in range(4)))
-        for record in records:
-            await until(pool, record, "handled")
+        await until(pool, records, "handled")
 
     assert sum(map(len, moved)) == 30
     assert sorted(switch.runs) == sorted(record.envelope.id for record in records)
@@ -206,20 +182,19 @@ async def test_live_events_of_the_entity_keep_their_order_while_a_redriven_one_r
     live = [blocking, fragile, *later]
     async with working(settings, handler(careful)):
         await publish(settings.kafka, dead)
-        for record in dead:
-            await until(pool, record, "dead")
+        await until(pool, dead, "dead")
         # A redriven one comes while a live event runs, others while the line of a failed one waits.
         await publish(settings.kafka, live)
         await asyncio.wait_for(entered.wait(), 15)
         await redriven(pool, PairFilter(deliveries=(dead[0].envelope.id, other.envelope.id)))
-        await until(pool, other, "handled")  # of another entity, taken by the same poll: the first had its chance, too
+        # Of another entity, taken by the same poll: the first had its chance, too.
+        await until(pool, [other], "handled")
         go_on.set()
         await eventually(lambda: list_parked(pool, PairFilter(deliveries=(later[-1].envelope.id,))))
         await redriven(pool)
         after = delivery(settings.kafka)
         await publish(settings.kafka, [after])
-        for record in [*dead, *live, after]:
-            await until(pool, record, "handled", within_s=30)
+        await until(pool, [*dead, *live, after], "handled")
 
     assert [d for d in order if d not in doomed] == [r.envelope.id for r in [*live, after]]
     assert sorted(d for d in order if d in doomed) == sorted(doomed)
@@ -244,16 +219,16 @@ async def test_a_redriven_pair_that_leaves_does_not_let_a_live_event_pass_the_pa
     dead, first, last = (delivery(settings.kafka) for _ in range(3))
     async with working(settings, handler(gated)):
         await publish(settings.kafka, [dead])
-        await until(pool, dead, "dead")
+        await until(pool, [dead], "dead")
         await publish(settings.kafka, [first])
-        await until(pool, first, "parked")
+        await until(pool, [first], "parked")
         await redriven(pool)
-        await until(pool, dead, "handled")
+        await until(pool, [dead], "handled")
         # One is parked still: were the line miscounted, the last would run now.
         await publish(settings.kafka, [last])
-        await until(pool, last, "parked")
+        await until(pool, [last], "parked")
         is_open = True
-        await until(pool, last, "handled")
+        await until(pool, [last], "handled")
 
     assert order == [dead.envelope.id, first.envelope.id, last.envelope.id]
 
@@ -282,17 +257,16 @@ async def test_live_pairs_in_line_do_not_wait_for_a_redriven_one_that_has_not_ru
     dead, head, behind, long = (delivery(settings.kafka) for _ in range(4))
     async with working(quick(settings, max_attempts=1000), handler(slow), handler(strict)):
         await publish(settings.kafka, [dead])
-        await until(pool, dead, "dead")
+        await until(pool, [dead], "dead")
         await publish(settings.kafka, [head, behind, long])
-        await until(pool, behind, "parked")
+        await until(pool, [behind], "parked")
         # Its turn does not come: a delivery of its entity runs.
         await redriven(pool)
         is_open = True
         await eventually(lambda: is_done(behind))
         assert len(await list_parked(pool, PairFilter(deliveries=(dead.envelope.id,)))) == 1
         go_on.set()
-        for record in (dead, head, behind, long):
-            await until(pool, record, "handled")
+        await until(pool, [dead, head, behind, long], "handled")
 
 
 async def test_no_more_than_a_thousand_are_put_in_front_of_what_fails_while_no_worker_runs_them(settings, pool):
@@ -479,7 +453,7 @@ async def test_a_trace_tells_what_became_of_the_delivery_in_replays_apart(settin
     await publish(settings.kafka, [record, again])
     async with working(settings, handler(greet)):
         await eventually(lambda: list_dead(pool))
-        await until(pool, record, "handled")
+        await until(pool, [record], "handled")
 
     (found,) = await trace(pool, record.envelope.id)
     assert [(each.name, each.run, each.state) for each in found.handlers] == [("greet", "live", "done")]
@@ -540,8 +514,7 @@ async def test_the_canary_goes_well_and_the_rest_follows(settings, pool):
         code, output, errors = await levelgate(
             settings, "dead", "redrive", "--handler", "switch", "--first", "2", "--yes", "--json"
         )
-        for record in records:
-            await until(pool, record, "handled")
+        await until(pool, records, "handled")
 
     assert code == 0, errors
     assert orjson.loads(output) == {

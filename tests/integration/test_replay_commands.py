@@ -2,8 +2,6 @@
 
 import asyncio
 import signal
-import sys
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 import orjson
@@ -16,10 +14,10 @@ from processors.replays.cursor import Cursor
 from processors.replays.selection import Selection
 from schemas.topics import Topics
 from tests.support import recording_handlers
+from tests.support.commands import levelgate, started
 from tests.support.deliveries import delivery, publish
 from tests.support.eventually import eventually
 from tests.support.kafka_records import published
-from tests.support.worker_processes import HANDLERS, environment
 from tests.support.workers import handler, quick, working
 
 # aiokafka logs each step of finding its coordinator and of rejoining as an error.
@@ -33,28 +31,8 @@ def settings(settings):
     return quick(settings, group=f"workers-of-{settings.kafka.topic_prefix}")
 
 
-@asynccontextmanager
-async def started(settings, *arguments, handlers=HANDLERS):
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "levelgate", "replay", *arguments),
-        env=environment(settings, handlers),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.communicate()
-
-
-async def replay(settings, *arguments, answer=b"", handlers=HANDLERS):
-    async with started(settings, *arguments, handlers=handlers) as process:
-        output, errors = await asyncio.wait_for(process.communicate(answer), 60)
-    return process.returncode, output.decode(), errors.decode()
+async def replay(settings, *arguments, **changes):
+    return await levelgate(settings, "replay", *arguments, **changes)
 
 
 async def only(pool):
@@ -91,7 +69,7 @@ async def test_a_killed_replay_of_one_type_tenant_and_hour_is_resumed_and_each_e
         before = await pool.fetch("SELECT * FROM handled WHERE run = 'live'")
         hour = ("--since", (NOW - timedelta(hours=3)).isoformat(), "--until", (NOW - timedelta(minutes=45)).isoformat())
         chosen = (*hour, "--type", "ContactCreate", "--tenant", "location-1")
-        async with started(settings, "start", *chosen, "--rate", "40", "--yes") as publisher:
+        async with started(settings, "replay", "start", *chosen, "--rate", "40", "--yes") as publisher:
             half = await partly_published(pool, more_than=20)
             publisher.send_signal(signal.SIGKILL)
             await publisher.communicate()
@@ -124,7 +102,7 @@ async def test_a_killed_replay_of_one_type_tenant_and_hour_is_resumed_and_each_e
 
 async def test_pause_resume_cancel_and_status_from_another_terminal(settings, pool):
     await publish(settings.kafka, [delivery(settings.kafka) for _ in range(300)])
-    async with started(settings, "start", "--all", "--rate", "10", "--yes") as publisher:
+    async with started(settings, "replay", "start", "--all", "--rate", "10", "--yes") as publisher:
         running = await partly_published(pool)
         code, output, _ = await replay(settings, "pause", running.id)
         assert (code, "is paused" in output) == (0, True)
@@ -134,7 +112,7 @@ async def test_pause_resume_cancel_and_status_from_another_terminal(settings, po
     paused = await only(pool)
     assert paused.shown == "paused"
 
-    async with started(settings, "resume", running.id) as publisher:
+    async with started(settings, "replay", "resume", running.id) as publisher:
         await partly_published(pool, more_than=paused.published)
         publisher.send_signal(signal.SIGINT)
         _, errors = await asyncio.wait_for(publisher.communicate(), 15)
@@ -143,7 +121,7 @@ async def test_pause_resume_cancel_and_status_from_another_terminal(settings, po
     interrupted = await only(pool)
     assert interrupted.shown == "interrupted"  # at once: it gave its lease up
 
-    async with started(settings, "resume", running.id, "--json") as publisher:
+    async with started(settings, "replay", "resume", running.id, "--json") as publisher:
         await partly_published(pool, more_than=interrupted.published)
         code, output, _ = await replay(settings, "cancel", running.id, answer=b"y\n")
         assert (code, "is cancelled" in output) == (0, True)
