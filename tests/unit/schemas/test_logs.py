@@ -2,7 +2,6 @@ import contextlib
 import io
 import json
 import logging
-import time
 from dataclasses import dataclass
 
 import pytest
@@ -219,10 +218,23 @@ def test_whatever_is_logged_becomes_plain_json(value):
 
 
 @pytest.mark.parametrize(
-    "piece", ["://a:", "token", "bearer ", '"', "token=", "eyJa.", "a" * 100, "\\", "code=", "?state='"]
+    "piece",
+    [
+        "://a:",
+        "token",
+        "bearer ",
+        '"',
+        "token=",
+        "token=tttttttttttttttttttt ",
+        "eyJa.",
+        "a" * 100,
+        "\\",
+        "code=",
+        "?state='",
+    ],
 )
-def test_redaction_takes_bounded_time(piece):
-    started = time.perf_counter()
-    cut = redact_text(piece * 200_000)
-    assert time.perf_counter() - started < 1
+def test_of_a_text_of_any_length_only_its_head_is_looked_at(piece):
+    head = (piece * MAX_TEXT_LENGTH)[:MAX_TEXT_LENGTH]
+    cut = redact_text(head + "a" * 1_000_000)
+    assert cut == redact_text(head + "b" * 1_000_000)
     assert len(cut) < 4 * MAX_TEXT_LENGTH
