@@ -13,6 +13,7 @@ from importlib import resources
 import asyncpg
 import msgspec
 
+from levelgate.postgres import POSTGRES_AWAY
 from schemas.errors import LevelgateError
 
 _NAME = re.compile(r"(\d{4})_(?:pre|post)_[a-z0-9_]+\.sql")
@@ -102,7 +103,7 @@ async def _pending(connection: asyncpg.Connection) -> list[Migration]:
 async def _connect(database_url: str) -> AsyncIterator[asyncpg.Connection]:
     try:
         connection = await asyncpg.connect(database_url, timeout=_CONNECT_TIMEOUT_S)
-    except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except (ValueError, *POSTGRES_AWAY) as error:
         # The driver's own text may repeat the URL, password included: only its kind is told.
         raise LevelgateError(
             f"Postgres can't be reached ({type(error).__name__}): check that it runs and LEVELGATE_DATABASE_URL"

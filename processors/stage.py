@@ -16,6 +16,7 @@ import asyncpg
 from asyncpg.prepared_stmt import PreparedStatement
 from asyncpg.transaction import Transaction
 
+from levelgate.postgres import POSTGRES_AWAY
 from processors.sql import Pool, queries
 from processors.statements import Given, Statement, ends_transaction, repeatable, statement_of, text_of
 from schemas.errors import Permanent
@@ -87,7 +88,7 @@ class Stage:
                 return
             try:
                 # Where this fails, the connection is gone and its transaction with it, or the release resets it.
-                with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+                with contextlib.suppress(*POSTGRES_AWAY):
                     if transaction is not None and connection.is_in_transaction():
                         await transaction.rollback()
             finally:

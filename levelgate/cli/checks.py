@@ -10,7 +10,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
-import asyncpg
 import msgspec
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -18,6 +17,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from levelgate.broker import client_options, describe_topics
 from levelgate.cli.connections import kafka_errors
 from levelgate.migrations import pending
+from levelgate.postgres import POSTGRES_AWAY
 from processors.registry import foreign_packages, load_registry
 from schemas.errors import LevelgateError, Misconfigured
 from schemas.settings import Settings
@@ -77,7 +77,7 @@ async def _postgres(settings: Settings) -> list[Check]:
     try:
         async with asyncio.timeout(_TIMEOUT_S * 2):
             waiting = await pending(settings.database_url.get_secret_value())
-    except (LevelgateError, asyncpg.PostgresError, TimeoutError, OSError) as error:
+    except (LevelgateError, *POSTGRES_AWAY) as error:
         found = str(error) if isinstance(error, LevelgateError) else type(error).__name__
         return [
             Check("postgres", ok=False, found=found, fix="start it (`levelgate up`), or set LEVELGATE_DATABASE_URL")

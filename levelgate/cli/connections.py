@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import asyncpg
 from aiokafka.errors import KafkaError
 
+from levelgate.postgres import POSTGRES_AWAY
 from processors.sql import Pool
 from schemas.errors import LevelgateError
 from schemas.settings import Kafka, Log, Settings
@@ -68,7 +69,7 @@ async def open_pool(settings: Settings) -> AsyncIterator[Pool]:
                 timeout=_CONNECT_TIMEOUT_S,
                 command_timeout=_QUERY_TIMEOUT_S,
             )
-    except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except (ValueError, *POSTGRES_AWAY) as error:
         # The driver's own text may repeat the URL, password included: only its kind is told.
         raise Unreachable(_postgres_away(error)) from None
     try:
