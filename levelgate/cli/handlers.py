@@ -25,13 +25,13 @@ def command(*, as_json: bool) -> None:
     was received a delivery is tried · timeout: of one run · relaxed: later events of an entity pass one that failed ·
     coalesce: events of an entity that wait together are one run.
     """
-    from processors.handlers import BUILT_IN, LIFECYCLE
+    from processors.handlers import built_in
     from processors.registry import load_registry
     from processors.retries import default_policy, policy_of
     from schemas.settings import load_settings
 
     settings = load_settings()
-    registry = load_registry(settings.handlers, BUILT_IN if settings.sync else LIFECYCLE)
+    registry = load_registry(settings.handlers, built_in(settings))
     defaults = default_policy(settings.worker)
     handlers: list[dict[str, Any]] = []
     for each in registry.handlers:

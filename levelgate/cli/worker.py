@@ -22,11 +22,11 @@ def command() -> None:
     Runs the built-in handlers, which keep the mirror tables, and yours: the modules that LEVELGATE_HANDLERS names.
     Start as many workers as you like, up to the number of partitions. Stops in good order at Ctrl-C or SIGTERM.
     """
-    from processors.handlers import BUILT_IN, LIFECYCLE
+    from processors.handlers import built_in
     from processors.run import run_worker
     from schemas.logs import configure_logs
     from schemas.settings import load_settings
 
     settings = load_settings()
     configure_logs(settings.log)
-    asyncio.run(run_worker(settings, BUILT_IN if settings.sync else LIFECYCLE))
+    asyncio.run(run_worker(settings, built_in(settings)))

@@ -18,6 +18,7 @@ from processors.handlers import (
     task,
     user,
 )
+from schemas.settings import Settings
 
 LIFECYCLE: tuple[ModuleType, ...] = (app,)
 """Wanted always: without them an install or uninstall would go unnoticed."""
@@ -40,3 +41,8 @@ SYNC: tuple[ModuleType, ...] = (
 """The mirror tables; the setting `sync` switches them off."""
 
 BUILT_IN: tuple[ModuleType, ...] = LIFECYCLE + SYNC
+
+
+def built_in(settings: Settings) -> tuple[ModuleType, ...]:
+    """Return the built-in modules that workers run with these settings."""
+    return BUILT_IN if settings.sync else LIFECYCLE

@@ -1,6 +1,6 @@
 """What `replay plan` and `replay start` share: by what they choose, and the plan that both make and show."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,6 +13,7 @@ from levelgate.cli.pairs import Moment
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from processors.registry import Handler
     from processors.replays.cursor import Cursor, Gap
     from processors.replays.plan import Plan
     from processors.replays.selection import OffsetRange, Selection
@@ -136,22 +137,28 @@ def source_errors(settings: "Settings", selection: "Selection") -> AbstractConte
     return nullcontext() if selection.source == "dead" else kafka_errors(settings.kafka)
 
 
+def in_full(selection: "Selection", handlers: "Collection[Handler]") -> "Selection":
+    """Return a selection as `resolved` does; say first what may be wrong with its names."""
+    from levelgate.cli.replays.hints import hints
+    from processors.replays.selection import resolved
+
+    for hint in hints(selection, handlers):
+        Reporter().say(hint)
+    return resolved(selection, handlers)
+
+
 def make_plan(selection: "Selection", rate: float) -> "tuple[Selection, Cursor, Plan]":
     """Read through what is chosen, and estimate; return the selection in full, where it begins, and the plan."""
     from levelgate.cli.connections import open_pool, run
-    from levelgate.cli.replays.hints import hints
-    from processors.handlers import BUILT_IN, LIFECYCLE
+    from processors.handlers import built_in
     from processors.registry import load_registry
     from processors.replays import plan
     from processors.replays.reading import selected
-    from processors.replays.selection import resolved
     from schemas.settings import load_settings
 
     configured = load_settings()
-    registry = load_registry(configured.handlers, BUILT_IN if configured.sync else LIFECYCLE)
-    for hint in hints(selection, registry.handlers):
-        Reporter().say(hint)
-    chosen = resolved(selection, registry.handlers)
+    registry = load_registry(configured.handlers, built_in(configured))
+    chosen = in_full(selection, registry.handlers)
 
     async def make(settings: "Settings") -> "tuple[Selection, Cursor, Plan]":
         async with open_pool(settings) as pool:

@@ -14,21 +14,20 @@ from prometheus_client import CollectorRegistry
 
 from levelgate.cli.connections import open_pool, run
 from levelgate.cli.output import Reporter, print_json, print_line, print_table
-from levelgate.cli.replays.choosing import beginning, gap_sentence, source_errors
-from levelgate.cli.replays.hints import hints
+from levelgate.cli.replays.choosing import beginning, gap_sentence, in_full, source_errors
 from levelgate.cli.replays.rehearsal_options import RehearsalOptions
 from levelgate.cli.replays.rehearsal_report import ComparisonReport, DryRunReport
 from levelgate.highlevel.client import HighLevelClient
 from levelgate.highlevel.keyring import KeyRing
 from levelgate.highlevel.tokens import TokenStore
 from levelgate.highlevel.wire import open_session
-from processors.handlers import BUILT_IN, LIFECYCLE
+from processors.handlers import built_in
 from processors.pairs import Record
 from processors.registry import Registry, load_registry
 from processors.rehearsal import Rehearsal, in_order
 from processors.rehearsed_calls import Reads
 from processors.replays.reading import selected
-from processors.replays.selection import Selection, resolved
+from processors.replays.selection import Selection
 from processors.sql import Pool
 from schemas.errors import LevelgateError
 from schemas.metrics import ApiMetrics
@@ -40,9 +39,7 @@ Told_contra = TypeVar("Told_contra", contravariant=True)
 def rehearse_selection(selection: Selection, options: RehearsalOptions, *, as_json: bool) -> bool:
     """Rehearse what a replay of `selection` would run; returns and raises as `rehearse` does."""
     handlers = _running_handlers(load_settings(), () if options.compares else options.modules).handlers
-    for hint in hints(selection, handlers):
-        Reporter().say(hint)
-    chosen = resolved(selection, handlers)
+    chosen = in_full(selection, handlers)
 
     async def act(settings: Settings) -> bool:
         async with open_pool(settings) as pool:
@@ -161,7 +158,7 @@ def _running_handlers(settings: Settings, modules: tuple[str, ...]) -> Registry:
     """Load what workers run, or the given modules instead."""
     if modules:
         return load_registry(modules, ())
-    return load_registry(settings.handlers, BUILT_IN if settings.sync else LIFECYCLE)
+    return load_registry(settings.handlers, built_in(settings))
 
 
 def _both_versions(settings: Settings, modules: tuple[str, ...]) -> tuple[Registry, Registry]:
