@@ -11,6 +11,7 @@ from aiokafka.errors import KafkaError
 from levelgate.broker import is_member
 from levelgate.postgres import POSTGRES_AWAY
 from processors import positions
+from processors.background import Background
 from processors.ownership import Ownership
 from processors.parking import Lines, Parking
 from processors.partitions import Change, Number, Phase
@@ -55,31 +56,22 @@ class Claims:
         self._lines = lines
         self._cancel = cancel
         self._claimed = claimed
-        self._failed = failed
+        self._task = Background(failed)
         self._member_at = -math.inf
         self.taken = 0
         """How many numbers were taken over, ever."""
         self.is_kept = False
         """Whether the last attempt failed because Postgres or the broker did not answer: others must mend that."""
-        self._task: asyncio.Task[None] | None = None
 
     def begin(self, client: AIOKafkaConsumer, numbers: Collection[Number], *, just_assigned: bool) -> None:
         """Claim those of `numbers` that are claiming, instead of what is being claimed by now."""
-        self.end()
         self.is_kept = False
         self._member_at = time.monotonic() if just_assigned else -math.inf
-        self._task = asyncio.get_running_loop().create_task(self._claim(client, numbers))
-        self._task.add_done_callback(self._ended)
+        self._task.begin(self._claim(client, numbers))
 
     def end(self) -> None:
         """Claim nothing more."""
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
-
-    def _ended(self, task: "asyncio.Task[None]") -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._failed(error)
+        self._task.end()
 
     async def _claim(self, client: AIOKafkaConsumer, numbers: Collection[Number]) -> None:
         while waiting := [held for held in numbers if held.phase is Phase.CLAIMING]:

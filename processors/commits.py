@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import IllegalStateError, KafkaError
 from aiokafka.structs import TopicPartition
 
+from processors.background import Background
 from processors.ownership import Ownership
 from processors.partitions import Number
 from schemas.logs import get_logger
@@ -29,32 +30,23 @@ class Commits:
     def __init__(self, ownership: Ownership, *, interval_s: float, failed: Callable[[BaseException], None]) -> None:
         self._ownership = ownership
         self._interval_s = interval_s
-        self._failed = failed
+        self._task = Background(failed)
         self._committed: dict[TopicPartition, int] = {}
-        self._task: asyncio.Task[None] | None = None
 
     def begin(self, client: AIOKafkaConsumer, numbers: Collection[Number]) -> None:
         """Commit of `numbers` from now on, instead of those before."""
-        self.end()
         self._committed = {}
-        self._task = asyncio.get_running_loop().create_task(self._now_and_then(client, numbers))
-        self._task.add_done_callback(self._ended)
+        self._task.begin(self._now_and_then(client, numbers))
 
     def end(self) -> None:
         """Commit nothing more."""
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
+        self._task.end()
 
     async def last(self, client: AIOKafkaConsumer, numbers: Collection[Number]) -> None:
         """Commit once more, then nothing; nothing at all where `end` came first."""
-        if self._task is not None:
+        if self._task.is_begun:
             self.end()
             await self._commit(client, numbers)
-
-    def _ended(self, task: "asyncio.Task[None]") -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._failed(error)
 
     async def _now_and_then(self, client: AIOKafkaConsumer, numbers: Collection[Number]) -> None:
         while True:
