@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from processors.filters import ALL_PAIRS, PairFilter
-from processors.pairs import Pair
+from processors.pairs import Pair, pair_columns, pair_of
 from processors.redrive import DeadPair, can_run
 from processors.sql import Pool, fetch, queries
 from schemas.envelope import Headers
@@ -85,13 +85,13 @@ class DeadLetters:
                     group_id=self._group,
                     partitions=list(numbers),
                     most=most,
-                    **_keys(pairs),
+                    **pair_columns(pairs),
                     died_ats=[died_at for _, died_at in without],
                 )
             )
         return [
             Unpublished(
-                Pair(r["app"], r["tenant"], r["delivery"], r["run"], r["handler"], r["element"]),
+                pair_of(r),
                 r["attempts"],
                 r["errors"],
                 r["died_at"],
@@ -105,18 +105,9 @@ class DeadLetters:
         """Note that the topic has these; one that died anew meanwhile is published again."""
         pairs = [letter.pair for letter in letters]
         async with asyncio.timeout(_QUERY_TIMEOUT_S):
-            await _SQL.mark_published(self._pool, **_keys(pairs), died_ats=[letter.died_at for letter in letters])
-
-
-def _keys(pairs: Sequence[Pair]) -> dict[str, list[Any]]:
-    return {
-        "apps": [p.app for p in pairs],
-        "tenants": [p.tenant for p in pairs],
-        "deliveries": [p.delivery for p in pairs],
-        "runs": [p.run for p in pairs],
-        "handlers": [p.handler for p in pairs],
-        "elements": [p.element for p in pairs],
-    }
+            await _SQL.mark_published(
+                self._pool, **pair_columns(pairs), died_ats=[letter.died_at for letter in letters]
+            )
 
 
 async def list_dead(pool: Pool, chosen: PairFilter = ALL_PAIRS, *, most: int = 100) -> list[dict[str, Any]]:
@@ -153,7 +144,7 @@ async def choose_dead(pool: Pool, counted: Counted, *, window: int = _WINDOW) ->
         rows = await fetch(_SQL.choose_dead(pool, **of_window.parameters()))
         yield [
             DeadPair(
-                Pair(r["app"], r["tenant"], r["delivery"], r["run"], r["handler"], r["element"]),
+                pair_of(r),
                 group=r["group_id"],
                 partition=r["partition"],
                 died_at=r["died_at"],

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from processors.pairs import Dead, Done, History, Line, Outcome, Pair, Parked, Record, kept
+from processors.pairs import Dead, Done, History, Line, Outcome, Pair, Parked, Record, kept, pair_columns
 
 Columns = dict[str, list[Any]]
 
@@ -120,8 +120,7 @@ def _json(items: tuple[Any, ...]) -> str:
 
 
 def _pair(entry: PairEntry | BacklogEntry) -> tuple[Any, ...]:
-    pair = entry.pair
-    return (pair.app, pair.tenant, pair.delivery, pair.run, pair.handler, pair.element)
+    return msgspec.structs.astuple(entry.pair)
 
 
 def _history(history: History) -> tuple[Any, ...]:
@@ -242,7 +241,7 @@ def of_dead(entries: Iterable[PairEntry]) -> Columns:
 
 def of_pairs(entries: Iterable[PairEntry]) -> Columns:
     """Columns of `remove_parked`: the keys of pairs."""
-    return _columns(_PAIR, (_pair(e) for e in entries))
+    return pair_columns([e.pair for e in entries])
 
 
 def of_keys(entries: Iterable[PairEntry | BacklogEntry]) -> Columns:

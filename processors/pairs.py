@@ -1,5 +1,6 @@
 """The values that the worker's parts hand to each other: deliveries read, pairs, and what became of them."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
@@ -32,6 +33,23 @@ class Pair(msgspec.Struct, frozen=True, order=True):
     run: str
     handler: str
     element: int
+
+
+def pair_of(row: Any) -> Pair:  # noqa: ANN401 -- a row of any query
+    """Return the pair that a row is about, by its columns."""
+    return Pair(row["app"], row["tenant"], row["delivery"], row["run"], row["handler"], row["element"])
+
+
+def pair_columns(pairs: Collection[Pair]) -> dict[str, list[Any]]:
+    """Return the parameters of a statement on many pairs: a list for each part of their key."""
+    return {
+        "apps": [pair.app for pair in pairs],
+        "tenants": [pair.tenant for pair in pairs],
+        "deliveries": [pair.delivery for pair in pairs],
+        "runs": [pair.run for pair in pairs],
+        "handlers": [pair.handler for pair in pairs],
+        "elements": [pair.element for pair in pairs],
+    }
 
 
 class Line(msgspec.Struct, frozen=True):

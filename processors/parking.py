@@ -10,7 +10,7 @@ import msgspec
 
 from levelgate.highlevel.client import ApiCall
 from processors.filters import ALL_PAIRS, PairFilter
-from processors.pairs import Failure, History, Line, Pair, Record
+from processors.pairs import Failure, History, Line, Pair, Record, pair_of
 from processors.sql import Pool, fetch, queries
 from schemas.envelope import from_headers
 
@@ -186,7 +186,7 @@ async def list_parked(pool: Pool, chosen: PairFilter = ALL_PAIRS, *, most: int =
 
 def _due(row: Any) -> DuePair:  # noqa: ANN401 -- a row of take_due
     record = _record(row)
-    pair = Pair(row["app"], row["tenant"], row["delivery"], row["run"], row["handler"], row["element"])
+    pair = pair_of(row)
     history = History(
         row["attempts"],
         msgspec.json.decode(row["errors"], type=tuple[Failure, ...]),

@@ -13,7 +13,7 @@ from typing import Any
 import asyncpg
 import msgspec
 
-from processors.pairs import Pair
+from processors.pairs import Pair, pair_columns
 from processors.records import ENVELOPE_HANDLER
 from processors.sql import Pool, fetch, queries
 from schemas.errors import LevelgateError
@@ -96,7 +96,7 @@ async def _redrive(pool: Pool, batch: Sequence[DeadPair]) -> list[Pair]:
     while True:
         try:
             async with asyncio.timeout(_QUERY_TIMEOUT_S):
-                rows = await fetch(_SQL.redrive(pool, **_keys(batch), died_ats=[each.died_at for each in batch]))
+                rows = await fetch(_SQL.redrive(pool, **_keys(batch)))
         except asyncpg.DeadlockDetectedError:
             # The worker notes in its own order which letters are published; nothing was moved.
             tries -= 1
@@ -130,7 +130,7 @@ async def ended(
     deadline = time.monotonic() + within_s
     while True:
         async with asyncio.timeout(_QUERY_TIMEOUT_S):
-            rows = await fetch(_SQL.outcomes(pool, **_columns(pairs)))
+            rows = await fetch(_SQL.outcomes(pool, **pair_columns(pairs)))
         outcomes = Outcomes(**{row["state"]: row["pairs"] for row in rows})
         if advance is not None:
             advance(len(pairs) - outcomes.waiting)
@@ -159,7 +159,7 @@ async def _discard(pool: Pool, batch: Sequence[DeadPair], *, group: str, partiti
         # A command that is stopped in here must not hold the partition's owner up for long.
         await connection.execute(f"SET LOCAL idle_in_transaction_session_timeout = '{_IDLE_TIMEOUT}'")
         await fetch(_SQL.lock_partition(connection, group_id=group, partition=partition))
-        rows = await fetch(_SQL.discard(connection, **_keys(batch), died_ats=[each.died_at for each in batch]))
+        rows = await fetch(_SQL.discard(connection, **_keys(batch)))
         apps, tenants, deliveries, runs = ([row[n] for row in rows] for n in range(4))
         bodies = await fetch(
             _SQL.remove_bodies(connection, apps=apps, tenants=tenants, deliveries=deliveries, runs=runs)
@@ -174,15 +174,4 @@ def _batches(chosen: Sequence[DeadPair]) -> Iterator[list[DeadPair]]:
 
 
 def _keys(chosen: Sequence[DeadPair]) -> dict[str, list[Any]]:
-    return _columns([each.pair for each in chosen])
-
-
-def _columns(pairs: Sequence[Pair]) -> dict[str, list[Any]]:
-    return {
-        "apps": [pair.app for pair in pairs],
-        "tenants": [pair.tenant for pair in pairs],
-        "deliveries": [pair.delivery for pair in pairs],
-        "runs": [pair.run for pair in pairs],
-        "handlers": [pair.handler for pair in pairs],
-        "elements": [pair.element for pair in pairs],
-    }
+    return pair_columns([each.pair for each in chosen]) | {"died_ats": [each.died_at for each in chosen]}
