@@ -6,7 +6,8 @@ Writes nothing: what becomes of the pair is returned, and told to log and metric
 import asyncio
 import random
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -91,48 +92,45 @@ class Attempts:
         An error as `event` is the run's failure: the body has no event. The calls are spent of the share of `lane`.
         Raises Fenced.
         """
+        with self._noted(record, pair, others):
+            if not await self._confirmed(record.partition, epoch):
+                raise Fenced(f"partition {record.partition} is another worker's")
+            turn = self._brakes.begin(pair)
+            if turn is None:
+                return self._brakes.park(pair, before)
+            started = time.monotonic()
+            calls: list[ApiCall] = []
+            failure: BaseException | None = None
+            try:
+                if isinstance(event, LevelgateError):
+                    failure = event
+                else:
+                    ctx = self._contexts.make(
+                        record, pair, attempt=before.attempts + 1, on_call=calls.append, lane=lane
+                    )
+                    failure = await failure_of(handler, event, ctx, timeout_s=self.policy_of(handler.name).timeout_s)
+            finally:
+                self._brakes.leave(pair, turn)
+            duration = time.monotonic() - started
+            outcome = self._judge(record, handler, failure, calls, before)
+            outcome = self._brakes.judged(pair, turn, outcome, before)
+            self._told(record, pair, outcome, failure, duration, len(others))
+            return outcome
+
+    @contextmanager
+    def _noted(self, record: Record, pair: Pair, others: tuple[Pair, ...]) -> Iterator[None]:
+        """Have the pairs among those that run, from before anything of their run is awaited.
+
+        Who is to be done by a run must not be parked or run elsewhere meanwhile.
+        """
         run = Run(Running(pair, record.envelope.type, record.entity, time.monotonic()), asyncio.Event())
-        # Before anything is awaited: who is to be done by this run must not be parked or run elsewhere meanwhile.
         self.running |= dict.fromkeys((pair, *others), run)
         try:
-            return await self._made(record, pair, handler, event, before, epoch, lane, len(others))
+            yield
         finally:
             for each in (pair, *others):
                 del self.running[each]
             run.ended.set()
-
-    async def _made(
-        self,
-        record: Record,
-        pair: Pair,
-        handler: Handler,
-        event: Event | LevelgateError,
-        before: History,
-        epoch: int,
-        lane: Lane,
-        others: int,
-    ) -> Outcome:
-        if not await self._confirmed(record.partition, epoch):
-            raise Fenced(f"partition {record.partition} is another worker's")
-        turn = self._brakes.begin(pair)
-        if turn is None:
-            return self._brakes.park(pair, before)
-        started = time.monotonic()
-        calls: list[ApiCall] = []
-        failure: BaseException | None = None
-        try:
-            if isinstance(event, LevelgateError):
-                failure = event
-            else:
-                ctx = self._contexts.make(record, pair, attempt=before.attempts + 1, on_call=calls.append, lane=lane)
-                failure = await failure_of(handler, event, ctx, timeout_s=self.policy_of(handler.name).timeout_s)
-        finally:
-            self._brakes.leave(pair, turn)
-        duration = time.monotonic() - started
-        outcome = self._judge(record, handler, failure, calls, before)
-        outcome = self._brakes.judged(pair, turn, outcome, before)
-        self._told(record, pair, outcome, failure, duration, others)
-        return outcome
 
     async def _confirmed(self, number: int, epoch: int) -> bool:
         """Whether the partition is ours; waits for Postgres where that must be asked and it is away."""
